@@ -1,0 +1,37 @@
+# The daily commands. Each sets itself up: only Python 3.11 or newer, pip and make are needed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: help demo test test-live lint format clean
+
+help:            ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## start the embedded XNAT and mirror its project PTV000 into demo-data/
+	$(BIN)/xnat-sync demo --dest demo-data
+
+test: $(READY)   ## run every test that needs no real server
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-live: $(READY)  ## read-only tests against a real server: make test-live XNAT_HOST=https://... 
+	$(BIN)/python -m pytest -m live tests/system
+
+lint: $(READY)   ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src tests
+
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## remove the environment, caches and the demo's data
+	rm -rf $(VENV) demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,1 @@
+"""What runs: the task groups that join the pure core to the shell."""
