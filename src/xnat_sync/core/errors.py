@@ -13,7 +13,8 @@
     ├── ``Broken``               what came is not what was listed: cut, corrupt, or another file's bytes
     ├── ``Vanished``             listed, but the server does not have it
     ├── ``Refused``              the server will not give it: 403 and other final answers
-    └── ``BadListing``           an answer that should be a listing is not one
+    ├── ``BadListing``           an answer that should be a listing is not one
+    └── ``Conflict``             what stands at the final path is not ours to replace
 """
 
 from __future__ import annotations
@@ -95,3 +96,7 @@ class Refused(ItemError):
 
 class BadListing(ItemError):
     """An answer that should be a listing is empty, a web page, or about something else."""
+
+
+class Conflict(ItemError):
+    """What stands at the final path was not written by us, or was changed since; nothing of it is touched."""

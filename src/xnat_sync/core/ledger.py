@@ -1,0 +1,127 @@
+"""Lines of text <-> what is held: the ledger of a unit, one JSON object a line.
+
+The first line names the unit. After it, in the order of time, each line is one of::
+
+    {"held": "XNAT's number of the resource", "label": …, "folder": …, "time": …, "files": [{…}, …]}
+    {"gone": ["path of a file no longer held", …]}
+
+``folder`` is relative to the unit's, so that a renamed unit needs a new first line only; a file has ``path`` (the
+server's own), ``size``, ``md5``, ``mtime_ns``, and ``at`` (relative to ``folder``) where that differs from ``path``.
+Later lines win. A line that is torn or is no JSON is passed over and counted: what it said is found again by hashing,
+so damage costs time and never data. Unknown keys are kept out of the way of older readers by being ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .model import Held, Resource, Unit
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Replay:
+    """What the lines of a ledger add up to.
+
+    ``folder`` is where the unit lay when last recorded, None if no line says; ``files`` are by their path under that
+    folder; ``lines`` were read, of which ``damaged`` made no sense.
+    """
+
+    folder: str | None = None
+    files: dict[str, Held] = field(default_factory=dict)
+    lines: int = 0
+    damaged: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all files held."""
+        return sum(held.size for held in self.files.values())
+
+    def worth_compacting(self) -> bool:
+        """Whether the ledger has many more lines than a fresh one would."""
+        return self.damaged > 0 or self.lines > 64
+
+
+def header_line(unit: Unit) -> str:
+    """The first line of a ledger."""
+    return _dump(
+        {
+            "xnat_sync": VERSION,
+            "unit": unit.kind.value,
+            "id": unit.id,
+            "label": unit.label,
+            "subject": unit.subject_label,
+            "project": unit.project,
+            "folder": unit.folder,
+        }
+    )
+
+
+def held_line(resource: Resource, files: Iterable[Held]) -> str:
+    """The line that says that these files of ``resource`` are held."""
+    prefix = f"{resource.folder}/"
+    return _dump(
+        {
+            "held": resource.id,
+            "label": resource.label,
+            "folder": resource.folder,
+            "time": resource.unit.last_modified,
+            "files": [_file(held, held.at.removeprefix(prefix)) for held in files],
+        }
+    )
+
+
+def _file(held: Held, at: str) -> dict[str, Any]:
+    file: dict[str, Any] = {"path": held.path, "size": held.size, "md5": held.md5, "mtime_ns": held.mtime_ns}
+    return file if at == held.path else file | {"at": at}
+
+
+def gone_line(paths: Sequence[str]) -> str:
+    """The line that says that the files at these final paths are no longer held."""
+    return _dump({"gone": list(paths)})
+
+
+def replay(text: str) -> Replay:
+    """What a ledger says, whatever state it is in. Never raises."""
+    state = Replay()
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        state.lines += 1
+        try:
+            _apply(state, json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            state.damaged += 1
+    return state
+
+
+def _apply(state: Replay, entry: dict[str, Any]) -> None:
+    if "held" in entry:
+        folder, resource = str(entry["folder"]), str(entry["held"])
+        read = [_held(folder, resource, file) for file in entry["files"]]
+        state.files.update({held.at: held for held in read})
+    elif "gone" in entry:
+        for path in entry["gone"]:
+            state.files.pop(path, None)
+    elif "folder" in entry:
+        state.folder = str(entry["folder"])
+
+
+def _held(folder: str, resource: str, file: dict[str, Any]) -> Held:
+    path = file["path"]
+    size, md5, mtime_ns = file["size"], file["md5"], file["mtime_ns"]
+    at = file.get("at", path)
+    if not (isinstance(path, str) and isinstance(at, str) and isinstance(md5, str)):
+        raise TypeError("a path or digest is no text")
+    if not (isinstance(size, int) and isinstance(mtime_ns, int)):
+        raise TypeError("a size or time is no number")
+    return Held(f"{folder}/{at}", path, size, md5, mtime_ns, resource)
+
+
+def _dump(entry: dict[str, Any]) -> str:
+    # ASCII only: a lone surrogate in a server's name must not stop the line from being written as UTF-8.
+    return json.dumps(entry, separators=(",", ":")) + "\n"

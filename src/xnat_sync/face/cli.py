@@ -1,0 +1,148 @@
+"""The command line: options to settings, commands to runs, errors to one line and a documented exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import anyio
+import typer
+
+from xnat_sync import __version__
+from xnat_sync.core import select
+from xnat_sync.core.errors import ItemError, RunError
+from xnat_sync.core.select import Target
+from xnat_sync.core.settings import Settings
+from xnat_sync.shell.show import plain
+
+from . import account, browse, demo, run
+from .options import with_globals, with_settings
+
+app = typer.Typer(
+    name="xnat-sync",
+    help="Mirror whole projects from an XNAT imaging archive: complete, verified, resumable.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Names = Annotated[list[str], typer.Argument(show_default=False)]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"xnat-sync {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@with_globals
+def _program(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(name="project", epilog="Example: xnat-sync project PTV000 --dest /scratch")
+@with_settings(mirror=True)
+def project(settings: Settings, projects: Names) -> int:
+    """Mirror whole projects into DIR/PROJECT. The main job."""
+    return run.mirror(settings, [select.parse_target(name, 1) for name in projects])
+
+
+@app.command(name="subject", epilog="Example: xnat-sync subject PTV000/Haofei01 --dest /scratch")
+@with_settings(mirror=True)
+def subject(settings: Settings, subjects: Names) -> int:
+    """Mirror subjects, named PROJECT/SUBJECT, with all that belongs to them."""
+    return run.mirror(settings, [select.parse_target(name, 2) for name in subjects])
+
+
+@app.command(name="experiment", epilog="Example: xnat-sync experiment PTV000/Haofei01/Haofei01_MR1 --dest /scratch")
+@with_settings(mirror=True)
+def experiment(settings: Settings, experiments: Names) -> int:
+    """Mirror experiments, named PROJECT/SUBJECT/EXPERIMENT or by accession id."""
+    targets: list[Target | str] = [
+        select.parse_target(name, 3) if "/" in name.strip("/") else name for name in experiments
+    ]
+    return run.mirror(settings, targets)
+
+
+@app.command(name="scan", epilog="Example: xnat-sync scan PTV000/Haofei01/Haofei01_MR1/4 --dest /scratch")
+@with_settings(mirror=True)
+def scan(settings: Settings, scans: Names) -> int:
+    """Mirror scans, named PROJECT/SUBJECT/EXPERIMENT/SCAN."""
+    return run.mirror(settings, [select.parse_target(name, 4) for name in scans])
+
+
+@app.command(name="login", epilog="Example: xnat-sync login --host https://xnat.example.org --jsession -")
+@with_settings()
+def login(settings: Settings) -> int:
+    """Log in and keep the session for later commands, in a file that only you may read."""
+    return anyio.run(account.login, settings)
+
+
+@app.command(name="logout", epilog="Example: xnat-sync logout --host https://xnat.example.org")
+@with_settings()
+def logout(settings: Settings) -> int:
+    """Close the kept session and forget it."""
+    return anyio.run(account.logout, settings)
+
+
+@app.command(name="whoami", epilog="Example: xnat-sync whoami --host https://xnat.example.org")
+@with_settings()
+def whoami(settings: Settings) -> int:
+    """Tell who is logged in, where, and how long an idle session lives there."""
+    return anyio.run(account.whoami, settings)
+
+
+@app.command(name="projects", epilog="Example: xnat-sync projects --json")
+@with_settings()
+def projects(settings: Settings) -> int:
+    """List the projects that you may read."""
+    return anyio.run(browse.projects, settings)
+
+
+@app.command(name="ls", epilog="Example: xnat-sync ls PTV000/Haofei01/Haofei01_MR1")
+@with_settings()
+def ls(settings: Settings, path: Annotated[str, typer.Argument(show_default=False)]) -> int:
+    """List what lies under PROJECT, PROJECT/SUBJECT, PROJECT/SUBJECT/EXPERIMENT or …/SCAN."""
+    return anyio.run(browse.ls, settings, path)
+
+
+@app.command(name="demo", epilog="Example: xnat-sync demo --dest demo-data")
+@with_settings(mirror=True)
+def demonstrate(settings: Settings) -> int:
+    """Start the embedded XNAT with a small project of real DICOM files, and mirror it."""
+    return demo.demo(settings)
+
+
+@app.command(name="serve-demo", epilog="Example: xnat-sync serve-demo --port 8080")
+@with_settings()
+def serve_demo(
+    settings: Settings,
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    folder: Annotated[str | None, typer.Option("--folder", help="Serve this folder instead of the demo.")] = None,
+) -> int:
+    """Start the embedded XNAT and print its URL and how to log in."""
+    return demo.serve(port, folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program. Every error that is not a bug ends as one line on stderr and its documented code."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="xnat-sync")
+    except RunError as error:
+        _end(str(error), error.exit_code)
+    except ItemError as error:
+        _end(str(error), 3)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+
+
+def _end(message: str, code: int) -> None:
+    print(plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
+    raise SystemExit(code)

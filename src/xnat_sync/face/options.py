@@ -1,0 +1,95 @@
+"""The settings as command-line options: the same table for every command, before it and after it.
+
+A command asks for the settings it uses; their options are made here from ``core.settings`` and handed to typer, so
+that help, environment and defaults cannot drift apart. What was given before the command is overridden by what was
+given after it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from xnat_sync.core import settings as known
+from xnat_sync.core.settings import OPTIONS, Option, Settings
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    panel = "Mirroring" if option.mirror else "Connection and output"
+    default = "" if option.default in (None, False) else f" [default: {option.default}]"
+    # A switch is given as a flag and becomes the text 1, so that all settings are text until they are parsed.
+    kind: Any = bool | None if option.parse is known.flag else str | None
+    info = typer.Option(
+        *option.flags,
+        help=f"{option.help}{default}",
+        metavar=None if option.parse is known.flag else option.metavar,
+        rich_help_panel=panel,
+        show_default=False,
+    )
+    return inspect.Parameter(
+        option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info]
+    )
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or value is False:
+        return None
+    return "1" if value is True else str(value)
+
+
+def take(values: dict[str, Any], *, mirror: bool) -> dict[str, str | None]:
+    """Remove the settings from a command's values, and give them as text."""
+    return {o.name: _as_text(values.pop(o.name, None)) for o in OPTIONS if mirror or not o.mirror}
+
+
+def with_settings(*, mirror: bool = False) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Give a command all settings as options, the mirroring ones with ``mirror``; it gets a ``Settings`` first.
+
+    The command returns its exit code.
+    """
+
+    def decorate(command: Callable[..., int]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        parameters = [
+            inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+            *own,
+            *(_parameter(option) for option in OPTIONS if mirror or not option.mirror),
+        ]
+
+        @functools.wraps(command)
+        def run(context: typer.Context, **values: Any) -> None:
+            before: dict[str, str | None] = context.obj or {}
+            after = {key: text for key, text in take(values, mirror=mirror).items() if text is not None}
+            settings = known.merge({**before, **after}, os.environ)
+            raise typer.Exit(command(settings, **values))
+
+        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[1:]]
+        run.__signature__ = inspect.Signature([parameters[0], *keyword])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def with_globals(callback: Callable[..., None]) -> Callable[..., None]:
+    """Give the program's own callback the settings that may stand before a command."""
+    own = list(inspect.signature(callback, eval_str=True).parameters.values())
+    parameters = own + [_parameter(option) for option in OPTIONS if not option.mirror]
+
+    @functools.wraps(callback)
+    def run(context: typer.Context, **values: Any) -> None:
+        context.obj = take(values, mirror=False)
+        callback(context, **values)
+
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters[1:]]
+    run.__signature__ = inspect.Signature([parameters[0], *keyword])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+__all__ = ["Settings", "with_globals", "with_settings"]

@@ -1,0 +1,210 @@
+"""From settings to an exit code: wires display, record, login and engine for the mirroring commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+
+from xnat_sync import __version__
+from xnat_sync.core import events, listing, names, retry, urls, wire
+from xnat_sync.core.errors import ItemError, UsageError
+from xnat_sync.core.events import Exit, Tally
+from xnat_sync.core.model import Login
+from xnat_sync.core.select import Target
+from xnat_sync.core.settings import Settings
+from xnat_sync.flow.attempt import Attempts
+from xnat_sync.flow.bus import Bus
+from xnat_sync.flow.conduct import conduct, heartbeat, logged_in
+from xnat_sync.flow.engine import Engine, RunOptions, Stop
+from xnat_sync.flow.record import Record
+from xnat_sync.shell import disk, net, show
+
+from . import credentials
+
+T = TypeVar("T")
+
+
+def net_options(settings: Settings) -> net.NetOptions:
+    """How the settings want the server to be reached."""
+    return net.NetOptions(
+        idle_timeout=settings.idle_timeout,
+        ca_bundle=settings.ca_bundle,
+        insecure=settings.insecure,
+        proxy=settings.proxy or _proxy_of_environment(credentials.site(settings)),
+    )
+
+
+def _proxy_of_environment(url: str) -> str | None:
+    """The proxy that ``http_proxy`` and its kin name for ``url``, unless ``no_proxy`` excludes its host."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+def policy(settings: Settings) -> retry.Policy:
+    """How often the settings want things to be tried."""
+    return retry.Policy(tries=settings.retries)
+
+
+async def with_client(settings: Settings, use: Callable[[net.Client], Awaitable[T]]) -> T:
+    """Log in, use the client, and leave the session as it should be left. Raises ``RunError``."""
+    bus = Bus()
+    logins = credentials.candidates(settings, os.environ)
+    client = await logged_in(credentials.site(settings), logins, net_options(settings), bus, policy(settings))
+    if client is None:
+        raise credentials.none_left(settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(client)
+        return await use(client)
+
+
+async def fetch_text(settings: Settings, client: net.Client, path: str, what: str) -> bytes:
+    """One listing or record, tried again as the settings say. Raises ``ItemError`` or ``RunError``."""
+    return await Attempts(client, Bus(), policy(settings))(what, lambda: client.fetch(path, what))
+
+
+async def project_of(settings: Settings, client: net.Client, accession: str) -> Target:
+    """The project and label of an experiment known by its accession id. Raises ``UsageError``."""
+    what = f"experiment {accession}"
+    try:
+        body = await fetch_text(settings, client, urls.item(accession), what)
+        found = listing.item_fields(body, what)
+        return Target(found["project"], experiment=accession)
+    except (ItemError, KeyError) as error:
+        raise UsageError(
+            f"no experiment has the accession id {accession!r}, or this user may not see it; "
+            "an experiment is named PROJECT/SUBJECT/EXPERIMENT or by its accession id"
+        ) from error
+
+
+def display(settings: Settings, tally: Callable[[], Tally]) -> show.Display:
+    """What shows the run, as the settings and the terminal want it."""
+    if settings.log_format == "json":
+        return show.JsonLines(tally)
+    how = settings.progress
+    if how == "auto":
+        how = "bars" if sys.stderr.isatty() else "lines"
+    if settings.quiet or how == "none":
+        return show.Quiet(verbose=settings.verbose)
+    return show.Bars(tally, verbose=settings.verbose) if how == "bars" else show.Lines(tally, verbose=settings.verbose)
+
+
+def mirror(settings: Settings, targets: Sequence[Target | str], *, logins: Iterator[Login] | None = None) -> Exit:
+    """Mirror each target; the code is the worst of all. A text target is an experiment's accession id."""
+    if settings.dest is None:
+        raise UsageError("where to? Name the folder with --dest")
+    return anyio.run(_mirror, settings, targets, logins)
+
+
+class _Run:
+    """One target's run: its bus, display and record."""
+
+    def __init__(self, settings: Settings, project: str) -> None:
+        self.settings = settings
+        self.project = project
+        root = os.path.join(os.path.abspath(settings.dest or "."), names.safe(project))
+        self.mirror = disk.Mirror(root)
+        self.record = Record(f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", settings.log_file)
+        self.display = display(settings, lambda: self.bus.tally)
+        self.bus = Bus(self.display, self.record)
+
+    async def flush(self) -> None:
+        if not self.settings.dry_run:
+            await self.record.flush()
+
+
+async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: Iterator[Login] | None) -> Exit:
+    worst = Exit.OK
+    for target in targets:
+        code = await _one(settings, target, logins or credentials.candidates(settings, os.environ))
+        worst = min(worst, code, key=_severity)
+        if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG):
+            break
+    return worst
+
+
+def _severity(code: Exit) -> int:
+    return events.PRECEDENCE.index(code) if code in events.PRECEDENCE else len(events.PRECEDENCE)
+
+
+async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login]) -> Exit:
+    if isinstance(asked, str):
+        target = await with_client(settings, lambda client: project_of(settings, client, asked))
+    else:
+        target = asked
+    run = _Run(settings, target.project)
+    clients: list[net.Client] = []
+
+    async def work(stop: Stop) -> None:
+        url = credentials.site(settings)
+        client = await logged_in(url, logins, net_options(settings), run.bus, policy(settings))
+        if client is None:
+            raise credentials.none_left(settings)
+        clients.append(client)
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(client)
+            options = RunOptions(
+                settings.jobs, settings.listers, settings.overwrite, settings.dry_run, policy(settings)
+            )
+            engine = Engine(client, run.bus, run.mirror, target, options, stop)
+            async with anyio.create_task_group() as group:
+                group.start_soon(heartbeat, client)
+                await engine.run()
+                group.cancel_scope.cancel()
+
+    ending = await conduct(work, tick=run.display.tick, flush=run.flush)
+    tally = run.bus.tally
+    code = events.exit_code(tally, ending.outcome)
+    run.bus(events.Ended(int(code), code.label, ending.message))
+    run.display.close()
+    requests = sum(client.counts.requests for client in clients)
+    summary = wire.summary(
+        tally, code, ending.message, project=target.project, seconds=run.record.seconds(), requests=requests,
+        started=run.record.started, version=__version__,
+    )  # fmt: skip
+    if not settings.dry_run:
+        await run.record.finish(summary, tally)
+    _tell(settings, run, code, ending.message, ending.bug)
+    return code
+
+
+def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> None:
+    if bug:
+        print(bug, file=sys.stderr)  # noqa: T201
+    if message:
+        print(show.plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
+    if settings.log_format == "json" or (settings.quiet and code is Exit.OK):
+        return
+    stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
+    print(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds()), file=stream)
+
+
+def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, seconds: float) -> str:
+    """The summary that a person reads."""
+    files, sizes = tally.files, tally.bytes
+    if settings.dry_run:
+        would = f"{tally.files_planned} files, {show.size(tally.bytes_planned)}"
+        return show.plain(f"{project}: would fetch {would}; {files['skipped']} files are here already")
+    parts = [
+        f"{tally.sessions_complete} of {tally.units} complete",
+        f"{files['new']} files new ({show.size(sizes['new'])})",
+    ]
+    if files["changed"]:
+        parts.append(f"{files['changed']} changed ({show.size(sizes['changed'])})")
+    parts.append(f"{files['skipped']} already here ({show.size(sizes['skipped'])})")
+    if tally.vanished:
+        parts.append(f"{len(tally.vanished)} vanished on the server")
+    if tally.failed:
+        parts.append(f"{len(tally.failed)} failed")
+    if tally.bytes_again:
+        parts.append(f"{show.size(tally.bytes_again)} fetched again")
+    return show.plain(f"{project}: {'; '.join(parts)}; {seconds:.1f} s; exit {int(code)} ({code.label})")

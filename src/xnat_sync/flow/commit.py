@@ -1,0 +1,119 @@
+"""Verified files in staging -> final names -> the ledger, in that order.
+
+A resource of which nothing stands yet appears by one rename, and only when all of it that the server has is there.
+Into a folder that stands already, files go one by one; what is found there against the plan is never overwritten:
+if it is the same file it is adopted, else it is a conflict. Bytes are made durable before the rename, the names after
+it, and the ledger line comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anyio
+import anyio.to_thread
+
+from xnat_sync.core import events, ledger
+from xnat_sync.core.errors import Conflict, ItemError
+from xnat_sync.core.model import Held, Job, Landed
+from xnat_sync.shell import disk
+
+from .bus import Bus
+from .fetch import Brought
+
+_SYNC_THREADS = 4
+
+
+class Committer:
+    """Gives landed files their final names, and records them."""
+
+    def __init__(self, bus: Bus, mirror: disk.Mirror) -> None:
+        self._bus = bus
+        self._mirror = mirror
+
+    async def commit(self, job: Job, stage: disk.Stage, brought: Brought) -> bool:
+        """Settle what ``brought`` holds; True if the resource now has all that the server has of it.
+
+        Tells of failures and of what vanished. A new resource that is not whole stays in staging.
+        """
+        resource = job.resource
+        landed = list(brought.landed.values())
+        failed = dict(brought.failed)
+        held: list[Held] = []
+        if landed and not (job.fresh and (failed or brought.parked)):
+            await self._make_durable(stage, landed)
+            with anyio.CancelScope(shield=True):
+                held = await self._settle(job, stage, landed, failed)
+                if held:
+                    path = self._mirror.ledger_path(resource.unit.id)
+                    await disk.append_text(path, ledger.held_line(resource, held))
+                    self._tell(job, held)
+        for path, error in failed.items():
+            self._bus(events.Failed(resource.unit.id, resource.name, path, error))
+        for path in sorted(brought.vanished):
+            self._bus(events.Vanished(resource.unit.id, resource.name, path))
+        if failed or brought.parked:
+            return False
+        await anyio.to_thread.run_sync(stage.clear)
+        return True
+
+    def _tell(self, job: Job, held: Sequence[Held]) -> None:
+        reasons = {want.remote.path: want.reason for want in job.wants}
+        files = tuple((row.path, row.size, reasons[row.path]) for row in held)
+        resource = job.resource
+        self._bus(events.Committed(resource.unit.id, resource.name, resource.path, files))
+
+    async def _make_durable(self, stage: disk.Stage, landed: Sequence[Landed]) -> None:
+        paths = [f"{stage.tree}/{item.want.local}" for item in landed]
+        async with anyio.create_task_group() as group:
+            for start in range(min(_SYNC_THREADS, len(paths))):
+                group.start_soon(anyio.to_thread.run_sync, disk.sync_paths, paths[start::_SYNC_THREADS])
+
+    async def _settle(
+        self, job: Job, stage: disk.Stage, landed: Sequence[Landed], failed: dict[str, str]
+    ) -> list[Held]:
+        if job.fresh:
+            held = await anyio.to_thread.run_sync(self._appear, job, stage, landed)
+            if held is not None:
+                return held
+        return await anyio.to_thread.run_sync(self._one_by_one, job, stage, landed, failed.__setitem__)
+
+    def _appear(self, job: Job, stage: disk.Stage, landed: Sequence[Landed]) -> list[Held] | None:
+        rows = [self._row(job, item, f"{stage.tree}/{item.want.local}") for item in landed]
+        disk.sync_paths(stage.folders())
+        return rows if self._mirror.appear(stage, job.resource.path) else None
+
+    def _one_by_one(
+        self, job: Job, stage: disk.Stage, landed: Sequence[Landed], fail: Callable[[str, str], None]
+    ) -> list[Held]:
+        rows, folders = [], set()
+        for item in landed:
+            target = self._mirror.path(f"{job.resource.path}/{item.want.local}")
+            try:
+                if self._stands_already(item, target):
+                    rows.append(self._row(job, item, target))
+                    continue
+                rows.append(self._row(job, item, f"{stage.tree}/{item.want.local}"))
+                self._mirror.settle(stage, item.want.local, job.resource.path)
+                folders.add(target.rpartition("/")[0])
+            except ItemError as error:
+                fail(item.want.remote.path, str(error))
+        disk.sync_paths(sorted(folders))
+        return rows
+
+    @staticmethod
+    def _stands_already(item: Landed, target: str) -> bool:
+        standing = disk.stat_of(target)
+        if standing is None or standing == item.want.replaces:
+            return False
+        found = disk.hash_of(target) if standing.regular else None
+        if found is not None and (found[0].size, found[1]) == (item.size, item.md5):
+            return True
+        raise Conflict(f"{target} changed while the run went on, and is kept as it is")
+
+    @staticmethod
+    def _row(job: Job, item: Landed, path: str) -> Held:
+        stat = disk.stat_of(path)
+        assert stat is not None  # noqa: S101
+        want, folder = item.want, job.resource.folder
+        return Held(f"{folder}/{want.local}", want.remote.path, item.size, item.md5, stat.mtime_ns, job.resource.id)

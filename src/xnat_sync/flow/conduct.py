@@ -1,0 +1,140 @@
+"""Around a run: logging in, signals, the heartbeat of the session, the ticking of the display, and its end as a code.
+
+Whatever ends a run, its errors become one code and one line here, and the record is written.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import anyio
+
+from xnat_sync.core import events, retry
+from xnat_sync.core.errors import ItemError, RunError, ServerUnavailable, SessionEnded, Transient
+from xnat_sync.core.events import Exit, Outcome
+from xnat_sync.core.model import Login, LoginKind
+from xnat_sync.shell.net import Client, NetOptions
+
+from .attempt import Attempts
+from .bus import Bus
+from .engine import Stop
+
+TICK = 0.1
+FLUSH_EVERY = 20
+
+
+async def logged_in(
+    url: str, logins: Iterator[Login], options: NetOptions, bus: Bus, policy: retry.Policy
+) -> Client | None:
+    """A client with a proved login, entered; the caller leaves it. None if there is no login to try.
+
+    A kept session that has ended is passed over for the next way in. Raises ``RunError``.
+    """
+    ended: SessionEnded | None = None
+    for login in logins:
+        client = await Client(url, login, options).__aenter__()
+        try:
+            user = await Attempts(client, bus, policy)(f"logging in to {url}", client.log_in)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await client.__aexit__()
+            if isinstance(error, SessionEnded) and login.kind is LoginKind.KEPT:
+                ended = error
+                continue
+            if isinstance(error, ItemError):
+                raise ServerUnavailable(f"{error}: is {url} the right address, and is the server up?") from error
+            raise
+        bus(events.LoggedIn(user, login.renewable))
+        return client
+    if ended is not None:
+        raise ended
+    return None
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ended: what stopped it early, and the line that says so."""
+
+    outcome: Outcome = Outcome()  # noqa: RUF009
+    message: str = ""
+    bug: str = ""
+
+
+async def conduct(
+    work: Callable[[Stop], Awaitable[None]], *, tick: Callable[[], None], flush: Callable[[], Awaitable[None]]
+) -> Ending:
+    """Run ``work`` under signals, with the display ticking; every error it ends with becomes part of the result."""
+    stop = Stop()
+    received: list[int] = []
+    ending = Ending()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch_signals, stop, received)
+            group.start_soon(_tick, tick, flush)
+            try:
+                await work(stop)
+            finally:
+                group.cancel_scope.cancel()
+    except Exception as error:  # noqa: BLE001 - the border at which everything becomes a code
+        ending = _ending(error)
+    if received:
+        ending.outcome = Outcome(signal=received[0], fatal=ending.outcome.fatal)
+        ending.message = ending.message or "stopped by a signal: run again to go on"
+    return ending
+
+
+async def heartbeat(client: Client) -> None:
+    """Keep the session alive while long transfers run: a server counts a session as idle between requests."""
+    while True:
+        interval = max((client.idle_limit or 900.0) / 2 - 20.0, 10.0)
+        await anyio.sleep(max(interval - client.silent_for(), 1.0))
+        if client.silent_for() >= interval:
+            try:
+                await client.whoami()
+            except Transient:
+                continue
+
+
+async def _watch_signals(stop: Stop, received: list[int]) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            received.append(int(number))
+            if len(received) == 1:
+                stop.soft()
+            else:
+                stop.hard()
+
+
+async def _tick(tick: Callable[[], None], flush: Callable[[], Awaitable[None]]) -> None:
+    count = 0
+    while True:
+        await anyio.sleep(TICK)
+        tick()
+        count += 1
+        if count % FLUSH_EVERY == 0:
+            await flush()
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _ending(error: Exception) -> Ending:
+    leaves = list(_leaves(error))
+    bugs = [leaf for leaf in leaves if not isinstance(leaf, RunError)]
+    if bugs:
+        text = "".join(traceback.format_exception(error))
+        return Ending(Outcome(fatal=Exit.BUG), f"a bug in xnat-sync: {bugs[0]!r}", text)
+    worst = min((leaf for leaf in leaves if isinstance(leaf, RunError)), key=lambda leaf: _rank(Exit(leaf.exit_code)))
+    return Ending(Outcome(fatal=Exit(worst.exit_code)), str(worst))
+
+
+def _rank(code: Exit) -> int:
+    return events.PRECEDENCE.index(code)

@@ -1,0 +1,233 @@
+"""The whole of one run over one project: listers feed a bounded stream, workers empty it, and it can be stopped.
+
+Two scopes stop a run. Softly: nothing new is listed or begun, what is in hand has ten seconds to finish, and the rest
+stays parked in staging. Hard: everything is cancelled where it waits; staged files stay. Either way the ledger is
+whole.
+Units that failed are listed and tried once more after all others, by when a server has often recovered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+import anyio.to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from xnat_sync.core import events, layout, listing, retry, select, urls
+from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, Vanished
+from xnat_sync.core.model import Job, Unit
+from xnat_sync.shell import disk
+from xnat_sync.shell.net import Client
+
+from .attempt import Attempts
+from .bus import Bus
+from .commit import Committer
+from .fetch import Fetcher
+from .walk import Walker, WalkOptions
+
+GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run goes about its work."""
+
+    jobs: int = 4
+    listers: int = 2
+    overwrite: bool = False
+    dry_run: bool = False
+    policy: retry.Policy = retry.Policy()  # noqa: RUF009
+
+
+class Stop:
+    """The two ways to stop a run, for signals and deadlines. Either may be asked for before the run begins."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._intake: list[anyio.CancelScope] = []
+        self._work: list[anyio.CancelScope] = []
+
+    def soft(self, grace: float = GRACE) -> None:
+        """Take nothing new; give what is in hand ``grace`` seconds."""
+        self.stopping = True
+        for scope in self._intake:
+            scope.cancel()
+        for scope in self._work:
+            scope.deadline = min(scope.deadline, anyio.current_time() + grace)
+
+    def hard(self) -> None:
+        """Stop now."""
+        self.stopping = True
+        for scope in self._intake + self._work:
+            scope.cancel()
+
+    def intake(self) -> anyio.CancelScope:
+        """A scope for what lists and takes."""
+        scope = anyio.CancelScope()
+        self._intake.append(scope)
+        if self.stopping:
+            scope.cancel()
+        return scope
+
+    def work(self) -> anyio.CancelScope:
+        """A scope for what transfers."""
+        scope = anyio.CancelScope(deadline=anyio.current_time() + GRACE if self.stopping else math.inf)
+        self._work.append(scope)
+        return scope
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is still to be done for one unit."""
+
+    unit: Unit
+    jobs: int = 0
+    surveyed: bool = False
+    whole: bool = True
+    again: bool = False
+    changed: int = 0
+
+
+class Engine:
+    """Mirrors a part of one project."""
+
+    def __init__(
+        self,
+        client: Client,
+        bus: Bus,
+        mirror: disk.Mirror,
+        target: select.Target,
+        options: RunOptions,
+        stop: Stop,
+    ) -> None:
+        self._client = client
+        self._bus = bus
+        self._mirror = mirror
+        self._target = target
+        self._options = options
+        self._stop = stop
+        self._attempts = Attempts(client, bus, options.policy)
+        self._fetcher = Fetcher(client, self._attempts, bus, options.jobs, lambda: stop.stopping)
+        self._committer = Committer(bus, mirror)
+        self._walker = Walker(
+            client,
+            self._attempts,
+            bus,
+            mirror,
+            WalkOptions(options.overwrite, lambda resource: select.is_wanted(target, resource)),
+        )
+        self._open: dict[str, _Progress] = {}
+        self._failed: list[Unit] = []
+        self._listing = 0
+
+    async def run(self) -> None:
+        """Mirror, and tell of it on the bus. Raises ``RunError``, alone or in a group; returns early if stopped."""
+        if not self._options.dry_run:
+            await anyio.to_thread.run_sync(self._mirror.prepare)
+        units: list[Unit] = []
+        with self._stop.intake():
+            units = select.units(self._target, await self._all_units())
+        self._bus(events.Found(self._target.project, len(units)))
+        await self._pass(units)
+        if self._failed and not self._stop.stopping:
+            again, self._failed = self._failed, []
+            self._bus(events.SecondPass(tuple(unit.id for unit in again)))
+            await self._pass(again)
+
+    async def _all_units(self) -> dict[str, Unit]:
+        project = self._target.project
+        what = f"experiments of project {project}"
+
+        async def ask() -> dict[str, Unit]:
+            body = await self._client.fetch(urls.experiments(project), what)
+            return layout.units(project, listing.experiments(body, project))
+
+        try:
+            return await self._attempts(what, ask)
+        except (Vanished, Refused) as error:
+            raise NotVisible(
+                f"project {project!r} does not exist, or {self._client.user!r} may not see it: "
+                "'xnat-sync projects' lists those that may be seen"
+            ) from error
+        except Transient as error:
+            raise ServerUnavailable(str(error)) from error
+        except ItemError as error:
+            raise ServerUnavailable(f"{error}; without this list nothing can be mirrored") from error
+
+    async def _pass(self, units: Sequence[Unit]) -> None:
+        unit_send, unit_receive = anyio.create_memory_object_stream[Unit](0)
+        job_send, job_receive = anyio.create_memory_object_stream[Job](self._options.jobs)
+        self._listing = self._options.listers
+        with self._stop.work():
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._feed, units, unit_send)
+                async with job_send, unit_receive, job_receive:
+                    for _ in range(self._options.listers):
+                        group.start_soon(self._list, unit_receive.clone(), job_send.clone())
+                    for _ in range(self._options.jobs):
+                        group.start_soon(self._work, job_receive.clone())
+
+    async def _feed(self, units: Sequence[Unit], send: MemoryObjectSendStream[Unit]) -> None:
+        async with send:
+            with self._stop.intake():
+                for unit in units:
+                    await send.send(unit)
+
+    async def _list(self, units: MemoryObjectReceiveStream[Unit], jobs: MemoryObjectSendStream[Job]) -> None:
+        async with units, jobs:
+            with self._stop.intake():
+                async for unit in units:
+                    await self._survey(unit, jobs)
+        self._listing -= 1
+        if self._listing == 0 and not self._stop.stopping:
+            self._bus(events.ListingEnded())
+
+    async def _survey(self, unit: Unit, jobs: MemoryObjectSendStream[Job]) -> None:
+        progress = self._open[unit.id] = _Progress(unit)
+        try:
+            found = await self._walker.survey(unit)
+        except ItemError as error:
+            self._bus(events.Failed(unit.id, unit.label, "", str(error)))
+            progress.whole, progress.again = False, True
+            found = []
+        progress.jobs = 0 if self._options.dry_run else len(found)
+        progress.surveyed = True
+        if progress.jobs:
+            for job in found:
+                await jobs.send(job)
+        else:
+            self._close(progress)
+
+    async def _work(self, jobs: MemoryObjectReceiveStream[Job]) -> None:
+        async with jobs:
+            async for job in jobs:
+                if self._stop.stopping:
+                    return
+                await self._do(job)
+
+    async def _do(self, job: Job) -> None:
+        unit = job.resource.unit
+        progress = self._open[unit.id]
+        stage = self._mirror.stage(unit.id, job.resource.id)
+        try:
+            brought = await self._fetcher.bring(job, stage)
+            whole = await self._committer.commit(job, stage, brought)
+            progress.again |= bool(brought.failed)
+        except ItemError as error:
+            self._bus(events.Failed(unit.id, job.resource.name, "", str(error)))
+            whole, progress.again = False, True
+        progress.whole &= whole
+        progress.changed += whole
+        progress.jobs -= 1
+        if progress.jobs == 0:
+            self._close(progress)
+
+    def _close(self, progress: _Progress) -> None:
+        unit = progress.unit
+        del self._open[unit.id]
+        if progress.again:
+            self._failed.append(unit)
+        self._bus(events.SessionDone(unit.id, unit.label, unit.folder, progress.whole, progress.changed))

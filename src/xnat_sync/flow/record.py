@@ -1,0 +1,84 @@
+"""What a run leaves behind: its log, its report of one row an item, and its summary.
+
+They lie in ``.xnat-sync/runs/<UTC time>/`` and are written whatever the end, as long as DEST can be written. Lines are
+gathered as events come and written in rounds, off the event loop.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio.to_thread
+
+from xnat_sync.core import events, wire
+from xnat_sync.core.errors import DiskTrouble
+from xnat_sync.core.events import Event, Tally
+from xnat_sync.shell import disk
+
+COLUMNS = ("what", "resource", "path", "bytes", "reason")
+
+
+class Record:
+    """The files of one run."""
+
+    def __init__(self, folder: str, log_file: str | None = None) -> None:
+        """``folder`` is made at the first writing; ``log_file`` gets the log's lines as well."""
+        self.folder = folder
+        self._log_file = log_file
+        self.started = datetime.now(UTC)
+        self._clock = time.monotonic()
+        self._log: list[str] = []
+        self._report = io.StringIO()
+        self._rows = csv.writer(self._report, lineterminator="\n")
+        self._rows.writerow(COLUMNS)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if (line := wire.json_line(event, datetime.now(UTC))) is not None:
+            self._log.append(line + "\n")
+        match event:
+            case events.Committed(resource=resource, files=files):
+                self._rows.writerows(("fetched", resource, path, size, reason) for path, size, reason in files)
+            case events.Skipped(resource=resource, files=count, bytes=size, reason=reason):
+                self._rows.writerow(("skipped", resource, f"({count} files)", size, reason))
+            case events.Vanished(_, resource, path):
+                self._rows.writerow(("vanished", resource, path, "", "listed, but not there"))
+
+    async def flush(self) -> None:
+        """Write what has gathered."""
+        log, self._log = "".join(self._log), []
+        report = self._report.getvalue()
+        self._report.seek(0)
+        self._report.truncate()
+        if log or report:
+            await anyio.to_thread.run_sync(self._append, log, report)
+
+    def _append(self, log: str, report: str) -> None:
+        with disk.translated(self.folder):
+            os.makedirs(self.folder, exist_ok=True)
+            disk.append_bytes(f"{self.folder}/log.jsonl", log.encode("utf-8", "backslashreplace"))
+            if self._log_file is not None:
+                disk.append_bytes(self._log_file, log.encode("utf-8", "backslashreplace"))
+            disk.append_bytes(f"{self.folder}/report.csv", report.encode("utf-8", "backslashreplace"))
+
+    async def finish(self, summary: dict[str, Any], tally: Tally) -> bool:
+        """Write the last rows and ``summary.json``; False if the disk does not take them."""
+        self._rows.writerows(
+            ("failed", resource, path, "", error) for (_, resource, path), error in tally.failed.items()
+        )
+        try:
+            await self.flush()
+            await disk.replace_text(f"{self.folder}/summary.json", json.dumps(summary, indent=2) + "\n")
+        except DiskTrouble:
+            return False
+        return True
+
+    def seconds(self) -> float:
+        """How long the run has lasted."""
+        return time.monotonic() - self._clock

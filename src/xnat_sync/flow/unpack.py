@@ -1,0 +1,105 @@
+"""A zip's bytes -> verified files in staging: the step that runs in worker threads, one call a piece.
+
+Each member is looked up in the listing, written and hashed as it arrives, and taken in only when the zip's own
+CRC-32 and the listing's size and MD5 agree. Members held already, or not listed, are read past. A member of which the
+listing knows neither size nor digest is read past too: a zip cannot prove it whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from xnat_sync.core import members, plan
+from xnat_sync.core.model import Landed, Want
+from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError, ZipLimits, ZipReader
+from xnat_sync.shell.disk import Stage, Writer
+
+
+@dataclass(slots=True)
+class Fed:
+    """What one piece brought: files landed, bytes of no use, and the fault that ended the zip, if one did."""
+
+    landed: list[Landed] = field(default_factory=list)
+    again: int = 0
+    wrong: list[str] = field(default_factory=list)
+    error: ZipError | None = None
+
+
+class Unpacker:
+    """Unpacks one zip of one resource into its staging folder."""
+
+    def __init__(self, stage: Stage, wants: Mapping[str, Want], listed: Mapping[str, str], most: int) -> None:
+        """``wants`` is by listed path, ``listed`` maps names in the zip to listed paths, ``most`` bounds its bytes."""
+        self._reader = ZipReader(limits=ZipLimits(max_total=most))
+        self._stage = stage
+        self._wants = dict(wants)
+        self._listed = listed
+        self._want: Want | None = None
+        self._writer: Writer | None = None
+        self._passed = 0
+
+    def feed(self, data: bytes) -> Fed:
+        """Take the next piece of the zip."""
+        fed = Fed()
+        try:
+            for event in self._reader.feed(data):
+                match event:
+                    case MemberData(piece):
+                        if self._writer is not None:
+                            self._writer.write(piece)
+                        else:
+                            self._passed += len(piece)
+                    case MemberStart():
+                        self._begin(event)
+                    case MemberEnd():
+                        self._end(fed)
+        except ZipError as error:
+            self._fault(fed, error)
+        return fed
+
+    def finish(self) -> Fed:
+        """The answer ended: say what is wrong with the zip as a whole, if anything is."""
+        fed = Fed()
+        try:
+            self._reader.finish()
+        except ZipError as error:
+            self._fault(fed, error)
+        return fed
+
+    def close(self) -> int:
+        """Drop the member in hand, if any; returns its bytes."""
+        if self._writer is None:
+            return 0
+        size, writer, self._writer = self._writer.size, self._writer, None
+        writer.drop()
+        return size
+
+    def _begin(self, member: MemberStart) -> None:
+        self._passed = 0
+        path = None if member.is_folder else members.find(member.name, self._listed)
+        want = self._wants.get(path) if path is not None else None
+        if want is None or (want.remote.size is None and want.remote.md5 is None):
+            return
+        self._want = want
+        self._writer = self._stage.open_member(want.local)
+
+    def _end(self, fed: Fed) -> None:
+        writer, want = self._writer, self._want
+        if writer is None or want is None:
+            fed.again += self._passed
+            return
+        self._writer = self._want = None
+        md5 = writer.md5
+        if plan.same(want.remote, writer.size, md5):
+            self._stage.accept(writer, want.local, durable=want.remote.md5 is None)
+            del self._wants[want.remote.path]
+            fed.landed.append(Landed(want, writer.size, md5))
+        else:
+            fed.again += writer.size
+            fed.wrong.append(want.remote.path)
+            writer.drop()
+
+    def _fault(self, fed: Fed, error: ZipError) -> None:
+        fed.error = error
+        fed.again += self.close()

@@ -1,0 +1,167 @@
+"""One unit's listing -> what is to be brought of it, with what lies here already taken into account.
+
+The walk asks, parses, looks at the ledger and the disk, and lets ``plan`` decide each file. Files that lie here without
+a record are hashed and adopted, so that lost state costs time only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+
+from xnat_sync.core import events, layout, ledger, listing, names, plan, urls
+from xnat_sync.core.model import Held, Job, OnDisk, Resource, Unit, Want
+from xnat_sync.core.plan import Decision, Kind
+from xnat_sync.shell import disk
+from xnat_sync.shell.net import Client
+
+from .attempt import Attempts
+from .bus import Bus
+
+_OFF_LOOP = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class WalkOptions:
+    """What of a unit is wanted. ``wanted`` says it of each resource."""
+
+    overwrite: bool = False
+    wanted: Callable[[Resource], bool] = lambda _: True
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The files of one resource by what is to be done about them."""
+
+    wants: list[Want] = field(default_factory=list)
+    adopted: list[Held] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    skipped_bytes: Counter[str] = field(default_factory=Counter)
+    here: bool = False
+
+    def skip(self, reason: str, size: int) -> None:
+        self.skipped[reason] += 1
+        self.skipped_bytes[reason] += size
+
+
+class Walker:
+    """Surveys units for one run."""
+
+    def __init__(self, client: Client, attempts: Attempts, bus: Bus, mirror: disk.Mirror, options: WalkOptions) -> None:
+        self._client = client
+        self._attempts = attempts
+        self._bus = bus
+        self._mirror = mirror
+        self._options = options
+
+    async def survey(self, unit: Unit) -> list[Job]:
+        """The jobs that bring what ``unit`` lacks; what is adopted is recorded.
+
+        Raises ``ItemError`` if the unit cannot be listed.
+        """
+        what = f"files of {unit.label}"
+
+        async def ask() -> tuple[listing.ListedResource, ...]:
+            body = await self._client.fetch(urls.files(unit), what)
+            if len(body) < _OFF_LOOP:
+                return listing.files(body, unit)
+            return await anyio.to_thread.run_sync(listing.files, body, unit)
+
+        listed = await self._attempts(what, ask)
+        self._bus(
+            events.Listed(
+                unit.id,
+                unit.label,
+                len(listed),
+                sum(len(r.files) for r in listed),
+                listing.total_bytes(listed),
+            )
+        )
+        held = await self._ledger(unit)
+        jobs = []
+        for resource in layout.place(unit, listed):
+            if self._options.wanted(resource):
+                job = await self._look(resource, held)
+                if job is not None:
+                    jobs.append(job)
+        return jobs
+
+    async def _ledger(self, unit: Unit) -> ledger.Replay:
+        path = self._mirror.ledger_path(unit.id)
+        text = await disk.read_text(path)
+        held = await anyio.to_thread.run_sync(ledger.replay, text)
+        if held.folder is not None and held.folder != unit.folder:
+            moved = await anyio.to_thread.run_sync(self._mirror.move, held.folder, unit.folder)
+            if not moved:
+                held = ledger.Replay()
+        if held.folder != unit.folder:
+            await disk.append_text(path, ledger.header_line(unit))
+        return held
+
+    async def _look(self, resource: Resource, held: ledger.Replay) -> Job | None:
+        found = await anyio.to_thread.run_sync(self._sort, resource, held)
+        if found.adopted:
+            await disk.append_text(
+                self._mirror.ledger_path(resource.unit.id), ledger.held_line(resource, found.adopted)
+            )
+        for reason, count in sorted(found.skipped.items()):
+            size = found.skipped_bytes[reason]
+            self._bus(events.Skipped(resource.unit.id, resource.name, resource.path, count, size, reason))
+        for path, reason in found.conflicts:
+            self._bus(events.Failed(resource.unit.id, resource.name, path, f"{reason}; kept as it is"))
+        if not found.wants:
+            return None
+        job = Job(resource, tuple(found.wants), fresh=not found.here, held_bytes=sum(found.skipped_bytes.values()))
+        reasons = Counter(want.reason for want in job.wants)
+        self._bus(
+            events.Planned(
+                resource.unit.id,
+                resource.name,
+                resource.path,
+                len(job.wants),
+                job.bytes,
+                tuple(sorted(reasons.items())),
+            )
+        )
+        return job
+
+    def _sort(self, resource: Resource, held: ledger.Replay) -> _Sorted:
+        found = _Sorted()
+        folder = self._mirror.path(resource.path)
+        locals_ = names.assign_paths(file.path for file in resource.files)
+        standing = disk.stat_of(folder)
+        found.here = standing is not None
+        for file in resource.files:
+            local = locals_[file.path]
+            at = f"{resource.folder}/{local}"
+            path = f"{folder}/{local}"
+            record = held.files.get(at)
+            on_disk = disk.stat_of(path) if found.here else None
+            decision = plan.decide(file, record, on_disk, overwrite=self._options.overwrite)
+            fact: tuple[OnDisk, str] | None = None
+            if decision.kind is Kind.CHECK:
+                fact = disk.hash_of(path)
+                if fact is None:
+                    decision = Decision(Kind.CONFLICT, "changing while it is read")
+                else:
+                    on_disk = fact[0]
+                    decision = plan.decide_hashed(
+                        file, record, on_disk.size, fact[1], overwrite=self._options.overwrite
+                    )
+            match decision.kind:
+                case Kind.FETCH:
+                    found.wants.append(Want(file, local, decision.reason))
+                case Kind.REFETCH:
+                    found.wants.append(Want(file, local, decision.reason, replaces=on_disk))
+                case Kind.CONFLICT:
+                    found.conflicts.append((file.path, decision.reason))
+                case _:
+                    found.skip(decision.reason, on_disk.size if on_disk else 0)
+                    if fact is not None:
+                        on, md5 = fact
+                        found.adopted.append(Held(at, file.path, on.size, md5, on.mtime_ns, resource.id))
+        return found

@@ -1,0 +1,387 @@
+"""The only module that changes the disk: staging, hashing, commit by rename, and the state files.
+
+A project's folder in DEST holds the mirrored tree and ``.xnat-sync``, which is ours alone. The order is always the
+same: bytes are staged, verified, made durable, renamed to their final name, and only then recorded. Functions here
+block; they are called from worker threads, in pieces of about a mebibyte or a whole small file. Foreign errors become
+``DiskTrouble`` here, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import aiofiles
+import anyio.to_thread
+
+from xnat_sync.core import names
+from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError
+from xnat_sync.core.layout import STATE
+from xnat_sync.core.model import OnDisk
+
+PIECE = 1 << 20
+_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# xnat-sync keeps partial downloads here. Backups may leave this folder out; see https://bford.info/cachedir/\n"
+)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+
+
+@contextlib.contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn an ``OSError`` into one line that says what is wrong with the disk and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _trouble(error, path) from error
+
+
+def _trouble(error: OSError, path: str) -> Exception:
+    where = error.filename if isinstance(error.filename, str) else path
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return DiskTrouble(f"no space left for {where}: free some or raise the quota, then run again")
+        case errno.EROFS:
+            return DiskTrouble(f"{where} is on a read-only file system: mount it writable, then run again")
+        case errno.EACCES | errno.EPERM:
+            return DiskTrouble(f"not allowed to write {where}: check its owner and mode")
+        case errno.ENAMETOOLONG:
+            return ItemError(f"the file system refuses so long a name: {where}")
+    return DiskTrouble(f"{where}: {error.strerror or error}: check the disk or mount, then run again")
+
+
+class Writer:
+    """A file being staged: written and hashed in one go, and nothing under its final name."""
+
+    __slots__ = ("_fd", "_md5", "path", "size")
+
+    def __init__(self, path: str, *, append: bool = False) -> None:
+        """Open ``path`` for writing; with ``append``, hash what it holds and go on behind it."""
+        self.path = path
+        self.size = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        with translated(path):
+            if append:
+                with open(os.open(path, _READ), "rb") as held:
+                    while piece := held.read(PIECE):
+                        self._md5.update(piece)
+                        self.size += len(piece)
+                self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+            else:
+                self._fd = os.open(path, _NEW, 0o666)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write and hash ``data`` whole."""
+        with translated(self.path):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        self._md5.update(data)
+        self.size += len(data)
+
+    @property
+    def md5(self) -> str:
+        """The MD5 of all that was written so far, in hex."""
+        return self._md5.hexdigest()
+
+    def close(self, *, sync: bool = False) -> None:
+        """Close the file, making it durable first with ``sync``. Closing twice does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with translated(self.path):
+                try:
+                    if sync:
+                        os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+    def drop(self) -> None:
+        """Close and remove the file."""
+        self.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def stat_of(path: str) -> OnDisk | None:
+    """What stands at ``path``, links not followed; None if nothing does."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _trouble(error, path) from error
+    return OnDisk(found.st_size, found.st_mtime_ns, stat.S_ISREG(found.st_mode))
+
+
+def hash_of(path: str) -> tuple[OnDisk, str] | None:
+    """Size, time and MD5 of the regular file at ``path``; None if it is not there or changes while it is read."""
+    try:
+        with open(os.open(path, _READ), "rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+            after = os.fstat(file.fileno())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _trouble(error, path) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return None
+    return OnDisk(after.st_size, after.st_mtime_ns, stat.S_ISREG(after.st_mode)), digest.hexdigest()
+
+
+def remove(path: str) -> None:
+    """Remove a file of ours, if it is there."""
+    with translated(path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def read_bytes(path: str) -> bytes:
+    """A small file of ours, whole; empty if it is not there."""
+    with translated(path), contextlib.suppress(FileNotFoundError), open(os.open(path, _READ), "rb") as file:
+        return file.read()
+    return b""
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """A small file of ours that may be torn by a crash: who reads it must cope."""
+    with translated(path), open(os.open(path, _NEW, 0o666), "wb") as file:
+        file.write(data)
+
+
+def append_bytes(path: str, data: bytes) -> None:
+    """Append to a log of ours."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    with translated(path), open(os.open(path, flags, 0o666), "ab") as file:
+        file.write(data)
+
+
+def sync_paths(paths: Iterable[str]) -> None:
+    """Make files and folders durable. A file system that cannot sync a folder is believed to need none."""
+    for path in paths:
+        with translated(path):
+            fd = os.open(path, _READ)
+            try:
+                os.fsync(fd)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+                    raise
+            finally:
+                os.close(fd)
+
+
+def make_folder(path: str, below: str) -> None:
+    """Make ``path`` and what lacks above it down from ``below``, each durable in its parent.
+
+    Raises ``Conflict`` if something that is no folder stands in the way.
+    """
+    if os.path.isdir(path):
+        return
+    if path != below:
+        make_folder(os.path.dirname(path), below)
+    with translated(path):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise Conflict(f"{path} is in the way: a folder must stand there") from None
+            return
+    sync_paths([os.path.dirname(path)])
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The staging folder of one resource.
+
+    ``tree`` holds whole, verified files by their path in the resource; ``parts`` holds files in hand. One rename of
+    ``tree`` makes a resource appear whole.
+    """
+
+    root: str
+
+    @property
+    def tree(self) -> str:
+        """Whole, verified files."""
+        return f"{self.root}/tree"
+
+    @property
+    def parts(self) -> str:
+        """Files in hand."""
+        return f"{self.root}/parts"
+
+    def prepare(self) -> None:
+        """Make the folders; drop what a killed run left in hand, except partials that can be gone on with."""
+        with translated(self.root):
+            os.makedirs(self.tree, exist_ok=True)
+            os.makedirs(self.parts, exist_ok=True)
+            for name in os.listdir(self.parts):
+                if name.endswith(".member"):
+                    os.unlink(f"{self.parts}/{name}")
+
+    def whole(self) -> dict[str, int]:
+        """Path in the resource -> size of every whole file."""
+        found = {}
+        for folder, _, files in os.walk(self.tree):
+            for name in files:
+                path = f"{folder}/{name}"
+                with translated(path):
+                    found[path[len(self.tree) + 1 :]] = os.lstat(path).st_size
+        return found
+
+    def part_path(self, local: str) -> str:
+        """Where the partial of the file that will be ``local`` grows."""
+        return f"{self.parts}/{_short(local)}.part"
+
+    def open_member(self, local: str) -> Writer:
+        """Begin a file that cannot be gone on with when cut, such as a zip's member."""
+        return Writer(f"{self.parts}/{_short(local)}.member")
+
+    def open_part(self, local: str, *, append: bool) -> Writer:
+        """Begin, or go on with, a file that can be gone on with when cut."""
+        return Writer(self.part_path(local), append=append)
+
+    def accept(self, writer: Writer, local: str, *, durable: bool) -> None:
+        """Close a verified file and put it among the whole ones.
+
+        ``durable`` syncs it first: for a file with no digest listed, staging is all that a later run can believe.
+        """
+        writer.close(sync=durable)
+        target = f"{self.tree}/{local}"
+        with translated(target):
+            try:
+                os.rename(writer.path, target)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(writer.path, target)
+
+    def drop(self, local: str) -> None:
+        """Remove a whole file that proved to be of no use."""
+        with contextlib.suppress(FileNotFoundError), translated(local):
+            os.unlink(f"{self.tree}/{local}")
+
+    def clear(self) -> None:
+        """Remove the staging folder."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def folders(self) -> list[str]:
+        """Every folder of the tree, the deepest first."""
+        return [folder for folder, _, _ in os.walk(self.tree, topdown=False)]
+
+
+def _short(local: str) -> str:
+    return hashlib.sha256(local.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A project's folder in DEST, and the state in it."""
+
+    root: str
+
+    @property
+    def state(self) -> str:
+        """The folder that is ours alone."""
+        return f"{self.root}/{STATE}"
+
+    def path(self, at: str) -> str:
+        """The path of what lies at ``at`` under the project's folder."""
+        return f"{self.root}/{at}" if at else self.root
+
+    def stage(self, unit: str, resource: str) -> Stage:
+        """The staging folder of one resource."""
+        return Stage(f"{self.state}/staging/{names.safe(unit)}/{names.safe(resource)}")
+
+    def clear_staging(self, unit: str) -> None:
+        """Remove all that is staged of a unit."""
+        shutil.rmtree(f"{self.state}/staging/{names.safe(unit)}", ignore_errors=True)
+
+    def prepare(self) -> None:
+        """Make the folders. Raises ``DiskTrouble`` if DEST cannot be written."""
+        with translated(self.root):
+            for folder in ("sessions", "staging", "runs"):
+                os.makedirs(f"{self.state}/{folder}", exist_ok=True)
+            with open(os.open(f"{self.state}/staging/CACHEDIR.TAG", _NEW, 0o666), "w", encoding="ascii") as tag:
+                tag.write(_TAG)
+
+    def move(self, old: str, new: str) -> bool:
+        """Rename a unit's folder, as its label was renamed on the server; False if that cannot be done simply."""
+        source, target = self.path(old), self.path(new)
+        if not os.path.isdir(source) or os.path.lexists(target):
+            return False
+        make_folder(os.path.dirname(target), self.root)
+        with translated(target):
+            os.rename(source, target)
+        sync_paths([os.path.dirname(source), os.path.dirname(target)])
+        return True
+
+    def appear(self, stage: Stage, folder: str) -> bool:
+        """Give a whole resource its final name by one rename; False if something stands there already."""
+        target = self.path(folder)
+        make_folder(os.path.dirname(target), self.root)
+        try:
+            os.rename(stage.tree, target)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                return False
+            raise _trouble(error, target) from error
+        sync_paths([os.path.dirname(target)])
+        return True
+
+    def settle(self, stage: Stage, local: str, folder: str) -> None:
+        """Give one staged file its final name within an existing folder. The caller syncs the folder after."""
+        target = self.path(f"{folder}/{local}")
+        make_folder(os.path.dirname(target), self.root)
+        with translated(target):
+            os.rename(f"{stage.tree}/{local}", target)
+
+    def ledger_path(self, unit: str) -> str:
+        """The ledger of a unit."""
+        return f"{self.state}/sessions/{names.safe(unit)}.jsonl"
+
+    @property
+    def index_path(self) -> str:
+        """What the last good listing said of each unit."""
+        return f"{self.state}/index.jsonl"
+
+
+async def read_text(path: str) -> str:
+    """The text of a state file; ``""`` if there is none. Bytes that are no UTF-8 become replacement characters."""
+    try:
+        async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            return await file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise _trouble(error, path) from error
+
+
+async def append_text(path: str, text: str) -> None:
+    """Append whole lines and make them durable. A torn last line is closed off first, so that it harms only itself."""
+    with translated(path):
+        async with aiofiles.open(path, "ab+") as file:
+            if await file.seek(0, os.SEEK_END) > 0:
+                await file.seek(-1, os.SEEK_END)
+                torn = await file.read(1) != b"\n"
+            else:
+                torn = False
+            await file.write((b"\n" if torn else b"") + text.encode("utf-8"))
+            await file.flush()
+            await anyio.to_thread.run_sync(os.fsync, file.fileno())
+
+
+async def replace_text(path: str, text: str) -> None:
+    """Put ``text`` in place of a state file, atomically and durably."""
+    fresh = f"{path}.new"
+    with translated(path):
+        async with aiofiles.open(fresh, "wb") as file:
+            await file.write(text.encode("utf-8"))
+            await file.flush()
+            await anyio.to_thread.run_sync(os.fsync, file.fileno())
+        await anyio.to_thread.run_sync(os.replace, fresh, path)
+        await anyio.to_thread.run_sync(sync_paths, [os.path.dirname(path)])

@@ -1,0 +1,204 @@
+"""The only module that draws: bars on a terminal, a line a minute off it, JSON lines for scripts, or nothing.
+
+Each form listens to the same events and keeps integers; drawing happens at its own pace, from ``tick``, at most ten
+times a second. Texts that come from the server are shown with their control characters made visible, so that no label
+can move the cursor.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+from xnat_sync.core import events, wire
+from xnat_sync.core.events import Event, Tally
+
+LINE_EVERY = 60.0
+
+
+class Display(Protocol):
+    """What shows a run."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+
+    def tick(self) -> None:
+        """Draw what changed; called about ten times a second."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def plain(text: str) -> str:
+    """``text`` on one line, with nothing in it that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(count) < 1024 or unit == "TiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError
+
+
+def trouble(event: Event) -> str | None:
+    """The line for an event that somebody should know of; None for the others."""
+    match event:
+        case events.Failed(_, resource, path, error):
+            return plain(f"failed: {resource}{': ' + path if path else ''}: {error}")
+        case events.Vanished(_, resource, path):
+            return plain(f"vanished: {resource}: {path}: listed, but the server does not have it")
+    return None
+
+
+class Quiet:
+    """Shows nothing on success: troubles only, as they come, on stderr."""
+
+    def __init__(self, stream: TextIO | None = None, *, verbose: int = 0) -> None:
+        self._stream = stream or sys.stderr
+        self._verbose = verbose
+
+    def __call__(self, event: Event) -> None:
+        if (line := trouble(event)) is not None:
+            self._say(line)
+        elif self._verbose and isinstance(event, events.Retrying):
+            self._say(plain(f"retrying in {event.seconds:.1f} s: {event.what}: {event.error}"))
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Lines(Quiet):
+    """One line a minute, for logs and cron: no control characters."""
+
+    def __init__(
+        self,
+        tally: Callable[[], Tally],
+        stream: TextIO | None = None,
+        *,
+        verbose: int = 0,
+        every: float = LINE_EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(stream, verbose=verbose)
+        self._tally = tally
+        self._clock = clock
+        self._every = every
+        self._next = clock() + every
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        if self._verbose and isinstance(event, events.Committed):
+            total = sum(entry[1] for entry in event.files)
+            self._say(plain(f"done: {event.folder}: {len(event.files)} files, {size(total)}"))
+
+    def tick(self) -> None:
+        if self._clock() >= self._next:
+            self._next = self._clock() + self._every
+            self._say(standing(self._tally()))
+
+
+def standing(tally: Tally) -> str:
+    """Where the run stands, in one line."""
+    more = "" if tally.listing_complete else "≥"
+    return (
+        f"{tally.files_landed}/{more}{tally.files_planned} files, "
+        f"{size(tally.bytes_landed)}/{more}{size(tally.bytes_planned)}, "
+        f"{len(tally.units_listed)}/{tally.units} listed, {len(tally.failed)} failed"
+    )
+
+
+class Bars(Quiet):
+    """Bars on a terminal: one for the whole run, one for each transfer; troubles are printed above them."""
+
+    def __init__(self, tally: Callable[[], Tally], *, verbose: int = 0) -> None:
+        super().__init__(sys.stderr, verbose=verbose)
+        self._tally = tally
+        self._whole = tqdm(
+            total=0, unit="B", unit_scale=True, unit_divisor=1024, position=0, dynamic_ncols=True, mininterval=0.1,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{postfix}, {rate_fmt}]",
+        )  # fmt: skip
+        self._open: dict[int, tqdm[Any]] = {}
+        self._got: dict[int, int] = {}
+        self._changed = True
+        self._started = time.monotonic()
+
+    def _say(self, line: str) -> None:
+        tqdm.write(line, file=self._stream)
+
+    def __call__(self, event: Event) -> None:
+        self._changed = True
+        match event:
+            case events.Began(transfer, what, _, total):
+                place = next(i for i in range(1, 999) if i not in {-bar.pos for bar in self._open.values()})
+                self._open[transfer] = tqdm(
+                    total=total, desc=f"  {plain(what)[-40:]:40}", unit="B", unit_scale=True, unit_divisor=1024,
+                    position=place, leave=False, dynamic_ncols=True, mininterval=0.1, miniters=0,
+                )  # fmt: skip
+                self._got[transfer] = 0
+            case events.Progress(transfer, count):
+                if transfer in self._got:
+                    self._got[transfer] += count
+            case events.Finished(transfer):
+                if (bar := self._open.pop(transfer, None)) is not None:
+                    bar.close()
+                self._got.pop(transfer, None)
+            case events.Committed(folder=folder, files=files):
+                if self._verbose:
+                    self._say(plain(f"done: {folder}: {len(files)} files"))
+            case _:
+                super().__call__(event)
+
+    def tick(self) -> None:
+        for transfer, bar in self._open.items():
+            bar.n = self._got[transfer]
+            bar.refresh()
+        tally = self._tally()
+        self._whole.total = tally.bytes_planned
+        self._whole.n = tally.bytes_landed
+        more = "" if tally.listing_complete else "≥"
+        self._whole.set_description_str(f"{tally.files_landed}/{more}{tally.files_planned} files", refresh=False)
+        self._whole.postfix = f"{more}{self._left(tally)}"
+        self._whole.refresh()
+
+    def _left(self, tally: Tally) -> str:
+        spent = time.monotonic() - self._started
+        if not tally.bytes_landed:
+            return "?"
+        left = (tally.bytes_planned - tally.bytes_landed) * spent / tally.bytes_landed
+        return str(tqdm.format_interval(left))
+
+    def close(self) -> None:
+        for bar in self._open.values():
+            bar.close()
+        self._open.clear()
+        self._whole.close()
+
+
+class JsonLines(Lines):
+    """The events as JSON lines on stdout."""
+
+    def __init__(self, tally: Callable[[], Tally]) -> None:
+        super().__init__(tally, sys.stdout)
+
+    def __call__(self, event: Event) -> None:
+        if (line := wire.json_line(event, datetime.now(UTC))) is not None:
+            self._say(line)
+
+    def tick(self) -> None:
+        if self._clock() >= self._next:
+            self._next = self._clock() + self._every
+            self._say(wire.progress_line(self._tally(), datetime.now(UTC)))
