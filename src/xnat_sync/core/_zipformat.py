@@ -34,6 +34,7 @@ CENTRAL_SIGNATURE = b"PK\x01\x02"
 END64_SIGNATURE = b"PK\x06\x06"
 LOCATOR_SIGNATURE = b"PK\x06\x07"
 END_SIGNATURE = b"PK\x05\x06"
+AFTER_MEMBER = (LOCAL_SIGNATURE, CENTRAL_SIGNATURE)
 
 # Fixed parts of the records, signature included; names, extra fields and comments follow.
 LOCAL = Struct("<4s5H3I2H")  # 4.3.7

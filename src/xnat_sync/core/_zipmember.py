@@ -14,6 +14,7 @@ from xnat_sync.core import _zipformat as zf
 from xnat_sync.core._pushbuffer import PushBuffer
 from xnat_sync.core._ziperrors import (
     BadDeflate,
+    BadSignature,
     CrcMismatch,
     DescriptorMismatch,
     SizeMismatch,
@@ -62,8 +63,8 @@ class Member:
         self._tail: bytes | memoryview = b""  # given to the inflater, not yet used by it
         self._flooded = False  # the last output was cut at PIECE: there may be more without more input
         self._state: Callable[[Member, PushBuffer], Data]
-        if self.announced and not entry.compressed_size:  # also deflated, where some writers leave out all data
-            self._state = Member._seal
+        if self.announced and not entry.compressed_size:  # also deflated: some writers leave out all data then
+            self._state = Member._nothing
         elif entry.method == zf.DEFLATED:
             self._inflater: Any = engine.decompressobj(wbits=-15)
             self._state = Member._inflate
@@ -72,6 +73,24 @@ class Member:
 
     def step(self, buffer: PushBuffer) -> Data:
         return self._state(self, buffer)
+
+    def _nothing(self, buffer: PushBuffer) -> Data:
+        """An empty member has no CRC-32 to speak of: it is believed only if a next record follows at once.
+
+        Else one lost bit, the one that promises a descriptor, would make an empty file of any other.
+        """
+        following = buffer.need(4)
+        if following is None:
+            return MORE
+        if following not in zf.AFTER_MEMBER:
+            raise BadSignature(
+                f"member {self.entry.name!r} is said to be empty, but no record follows it",
+                found=bytes(following),
+                offset=buffer.offset,
+                member=self.entry.name,
+            )
+        self._state = Member._seal
+        return None
 
     def _store(self, buffer: PushBuffer) -> Data:
         piece = buffer.take(self.entry.size - self.produced)
@@ -120,17 +139,13 @@ class Member:
     def _descriptor(self, buffer: PushBuffer) -> Data:
         """4.3.9. Which of its four forms it has is written nowhere, but its values are known by now.
 
-        A stored member of no announced size is taken for empty only if a descriptor of nothing and a next
+        A stored member of no announced size is believed to be empty only if a descriptor of nothing and a next
         record follow at once; else its data begins here, and where that ends cannot be known.
         """
         forms = {form: len(form) for form in zf.descriptors(self.crc, self.used, self.produced)}
         boundless = self.entry.method == zf.STORED and not self.announced
         if boundless:
-            forms = {
-                form + record: length
-                for form, length in forms.items()
-                for record in (zf.LOCAL_SIGNATURE, zf.CENTRAL_SIGNATURE)
-            }
+            forms = {form + record: length for form, length in forms.items() for record in zf.AFTER_MEMBER}
         come = buffer.peek(max(map(len, forms)))
         # The longest that still fits: the short form of an empty member is the beginning of the long one.
         form = max((form for form in forms if come.startswith(form[: len(come)])), key=len, default=None)

@@ -154,7 +154,7 @@ def assign_paths(paths: Iterable[str]) -> dict[str, str]:
             files[folder].append(path[at:])
             continue
         files[folder] = [path[at:]]
-        while folder:
+        while True:
             at = folder.rfind("/", 0, -1) + 1
             parent, name = folder[:at], folder[at:]
             folders[parent].append(name)

@@ -6,12 +6,12 @@ mirror of nothing would otherwise end well.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import UsageError
 from .model import Level, Resource, Unit, UnitKind
+from .patterns import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,6 @@ def parse_target(text: str, depth: int) -> Target:
     if len(names) != depth or not all(names):
         raise UsageError(f"{text!r} does not name {shape}")
     return Target(*names)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A clause that tells the names nearest to ``name``, for the end of a message."""
-    close = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(close)}?" if close else ""
 
 
 def units(target: Target, all_units: Mapping[str, Unit]) -> list[Unit]:

@@ -81,7 +81,11 @@ def host(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting. ``also`` are environment variables of other XNAT clients that set it too."""
+    """One setting.
+
+    ``also`` are environment variables of other XNAT clients that set it too. One that is ``repeated`` collects a
+    value each time it is given, and in the environment several values separated by commas.
+    """
 
     name: str
     flags: tuple[str, ...]
@@ -91,6 +95,7 @@ class Option:
     metavar: str = "TEXT"
     mirror: bool = False
     also: tuple[str, ...] = ()
+    repeated: bool = False
 
     @property
     def variable(self) -> str:
@@ -160,24 +165,35 @@ class Settings:
     sources: Mapping[str, str]
 
 
-def merge(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+Given = str | Sequence[str] | None
+
+
+def _parsed(option: Option, given: str | Sequence[str]) -> Any:
+    if not option.repeated:
+        return option.parse(str(given))
+    several = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+    return tuple(option.parse(part) for part in several if part)
+
+
+def merge(flags: Mapping[str, Given], environment: Mapping[str, str]) -> Settings:
     """The settings that follow. Raises ``UsageError`` that names the value, where it stands, and what is right."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for option in OPTIONS:
-        text, source = flags.get(option.name), f"option {option.flags[0]}"
-        if text is None:
+        given, source = flags.get(option.name), f"option {option.flags[0]}"
+        if given is None or given == []:
+            given = None
             for variable in (option.variable, *option.also):
                 if environment.get(variable):
-                    text, source = environment[variable], f"environment {variable}"
+                    given, source = environment[variable], f"environment {variable}"
                     break
-        if text is None:
+        if given is None:
             values[option.name], sources[option.name] = option.default, "default"
             continue
         try:
-            values[option.name] = option.parse(text)
+            values[option.name] = _parsed(option, given)
         except ValueError as error:
-            raise UsageError(f"{source} is {text!r}: {error}") from None
+            raise UsageError(f"{source} is {given!r}: {error}") from None
         sources[option.name] = source
     assert {field.name for field in fields(Settings)} == {*values, "sources"}  # noqa: S101
     return Settings(**values, sources=sources)

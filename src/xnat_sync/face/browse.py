@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xnat_sync.core import layout, listing, select, urls
+from xnat_sync.core import layout, listing, patterns, select, urls
 from xnat_sync.core.errors import NotVisible, Refused, UsageError, Vanished
 from xnat_sync.core.model import Level, Resource, Unit, UnitKind
 from xnat_sync.core.select import Target
@@ -55,7 +55,7 @@ async def ls(settings: Settings, path: str) -> int:
 
 
 def _scans(target: Target, resources: Sequence[Resource]) -> str:
-    return select.nearest(target.scan, (r.place.owner for r in resources if r.place.level is Level.SCAN))
+    return patterns.nearest(target.scan, (r.place.owner for r in resources if r.place.level is Level.SCAN))
 
 
 def _experiments(units: Sequence[Unit], depth: int) -> tuple[Sequence[str], Sequence[Sequence[str]]]:

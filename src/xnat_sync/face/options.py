@@ -23,7 +23,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     panel = "Mirroring" if option.mirror else "Connection and output"
     default = "" if option.default in (None, False) else f" [default: {option.default}]"
     # A switch is given as a flag and becomes the text 1, so that all settings are text until they are parsed.
-    kind: Any = bool | None if option.parse is known.flag else str | None
+    kind: Any = bool | None if option.parse is known.flag else list[str] | None if option.repeated else str | None
     info = typer.Option(
         *option.flags,
         help=f"{option.help}{default}",
@@ -36,13 +36,15 @@ def _parameter(option: Option) -> inspect.Parameter:
     )
 
 
-def _as_text(value: object) -> str | None:
-    if value is None or value is False:
+def _as_text(value: object) -> known.Given:
+    if value is None or value is False or value == []:
         return None
+    if isinstance(value, list):
+        return [str(one) for one in value]
     return "1" if value is True else str(value)
 
 
-def take(values: dict[str, Any], *, mirror: bool) -> dict[str, str | None]:
+def take(values: dict[str, Any], *, mirror: bool) -> dict[str, known.Given]:
     """Remove the settings from a command's values, and give them as text."""
     return {o.name: _as_text(values.pop(o.name, None)) for o in OPTIONS if mirror or not o.mirror}
 
@@ -63,7 +65,7 @@ def with_settings(*, mirror: bool = False) -> Callable[[Callable[..., int]], Cal
 
         @functools.wraps(command)
         def run(context: typer.Context, **values: Any) -> None:
-            before: dict[str, str | None] = context.obj or {}
+            before: dict[str, known.Given] = context.obj or {}
             after = {key: text for key, text in take(values, mirror=mirror).items() if text is not None}
             settings = known.merge({**before, **after}, os.environ)
             raise typer.Exit(command(settings, **values))
