@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from types import FrameType
+from typing import TextIO
 
 from .demo import demo_site, small_site
 from .dicom import PydicomMissing
@@ -24,10 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         site, project = _site(options)
     except PydicomMissing:
-        print("xnat_embedded: the demonstration data need pydicom: pip install 'xnat-sync[demo]'", file=sys.stderr)
+        _say("xnat_embedded: the demonstration data need pydicom: pip install 'xnat-sync[demo]'", sys.stderr)
         return 2
     except OSError as error:
-        print(f"xnat_embedded: {error}", file=sys.stderr)
+        _say(f"xnat_embedded: {error}", sys.stderr)
         return 2
     site.latency_s = options.latency / 1000
     site.rate = options.rate
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = Server(site, options.port, host=options.host).start()
     except OSError as error:
-        print(f"xnat_embedded: cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
+        _say(f"xnat_embedded: cannot listen on {options.host}:{options.port}: {error.strerror}", sys.stderr)
         return 2
     try:
         _announce(server, project, as_json=options.json)
@@ -64,10 +65,15 @@ def _site(options: argparse.Namespace) -> tuple[Site, str]:
 def _announce(server: Server, project: str, *, as_json: bool) -> None:
     facts = {"url": server.url, "user": "demo", "password": DEMO_PASSWORD, "project": project}
     if as_json:
-        print(json.dumps(facts), flush=True)
+        _say(json.dumps(facts), sys.stdout)
         return
-    print(f"Embedded XNAT at {facts['url']}  (stop it with Ctrl-C)")
-    print(f"user {facts['user']}, password {facts['password']}, project {facts['project']}", flush=True)
+    _say(f"Embedded XNAT at {facts['url']}  (stop it with Ctrl-C)", sys.stdout)
+    _say(f"user {facts['user']}, password {facts['password']}, project {facts['project']}", sys.stdout)
+
+
+def _say(line: str, to: TextIO) -> None:
+    to.write(line + "\n")
+    to.flush()
 
 
 def _wait_for_eof(ended: threading.Event) -> None:

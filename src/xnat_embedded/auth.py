@@ -75,7 +75,7 @@ class Gate:
             self._sessions.touch(session)
         caller = Caller(session, False) if session else Caller(self._sessions.create(None), True)
         header = headers.get("Authorization", "")
-        if header[:6].lower() != "basic ":
+        if header.partition(" ")[0].lower() != "basic":
             return caller, None
         try:
             name, password = decode_basic(header)

@@ -7,17 +7,17 @@ import time
 
 
 class Clock:
-    """Wall-clock seconds plus whatever tests have added."""
+    """Wall-clock seconds since the epoch, which never step back, plus whatever tests have added."""
 
     __slots__ = ("_ahead", "_lock")
 
     def __init__(self) -> None:
-        self._ahead = 0.0
+        self._ahead = time.time() - time.monotonic()
         self._lock = threading.Lock()
 
     def now(self) -> float:
         """Seconds since the epoch as the server sees them."""
-        return time.time() + self._ahead
+        return time.monotonic() + self._ahead
 
     def advance(self, seconds: float) -> None:
         """Move the server's time forward."""

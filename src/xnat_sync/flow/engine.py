@@ -117,7 +117,7 @@ class Engine:
             self._attempts,
             bus,
             mirror,
-            WalkOptions(options.overwrite, lambda resource: select.is_wanted(target, resource)),
+            WalkOptions(options.overwrite, not options.dry_run, lambda resource: select.is_wanted(target, resource)),
         )
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []

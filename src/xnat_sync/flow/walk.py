@@ -26,9 +26,10 @@ _OFF_LOOP = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class WalkOptions:
-    """What of a unit is wanted. ``wanted`` says it of each resource."""
+    """What of a unit is wanted: ``wanted`` says it of each resource. Without ``record`` nothing at all is written."""
 
     overwrite: bool = False
+    record: bool = True
     wanted: Callable[[Resource], bool] = lambda _: True
 
 
@@ -94,6 +95,8 @@ class Walker:
         path = self._mirror.ledger_path(unit.id)
         text = await disk.read_text(path)
         held = await anyio.to_thread.run_sync(ledger.replay, text)
+        if not self._options.record:
+            return held
         if held.folder is not None and held.folder != unit.folder:
             moved = await anyio.to_thread.run_sync(self._mirror.move, held.folder, unit.folder)
             if not moved:
@@ -104,7 +107,7 @@ class Walker:
 
     async def _look(self, resource: Resource, held: ledger.Replay) -> Job | None:
         found = await anyio.to_thread.run_sync(self._sort, resource, held)
-        if found.adopted:
+        if found.adopted and self._options.record:
             await disk.append_text(
                 self._mirror.ledger_path(resource.unit.id), ledger.held_line(resource, found.adopted)
             )
