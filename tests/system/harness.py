@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +98,7 @@ class World:
     site: Site
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def dest(self) -> Path:
@@ -124,7 +126,7 @@ class World:
         return {key: value for key, value in merged.items() if value is not None}
 
     def start(self, *arguments: str, env: Mapping[str, str | None] = {}, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*COMMAND, *arguments],
             env=self.env(env),
             stdin=options.pop("stdin", subprocess.DEVNULL),
@@ -133,6 +135,15 @@ class World:
             text=True,
             **options,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Leave no process behind, whatever happened."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def run(self, *arguments: str, env: Mapping[str, str | None] = {}, stdin: str = "", timeout: float = 90) -> Done:
         process = self.start(*arguments, env=env, stdin=subprocess.PIPE)
@@ -146,6 +157,16 @@ class World:
 
     def mirror(self, *arguments: str, env: Mapping[str, str | None] = {}, **options: Any) -> Done:
         return self.run("project", "PTV000", "--dest", str(self.dest), *arguments, env=env, **options)
+
+    def wait_for(self, happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+        """Wait until something has happened on the server; fail if the command ends before."""
+        deadline = time.monotonic() + 60
+        while not happened():
+            if process.poll() is not None:
+                out, err = process.communicate()
+                raise AssertionError(f"ended too early: {process.returncode}\n{out}\n{err}")
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.002)
 
     def summary(self) -> dict[str, Any]:
         """The newest summary."""
@@ -172,4 +193,8 @@ class World:
 def world(site: Site, home: Path) -> Iterator[World]:
     """A running server and an empty home."""
     with Server(site) as server:
-        yield World(server, site, home)
+        made = World(server, site, home)
+        try:
+            yield made
+        finally:
+            made.end()
