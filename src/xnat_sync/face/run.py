@@ -182,7 +182,7 @@ def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> 
         print(bug, file=sys.stderr)  # noqa: T201
     if message:
         print(show.plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
-    if settings.log_format == "json" or (settings.quiet and code is Exit.OK):
+    if settings.log_format == "json" or (settings.quiet and code is Exit.OK) or (code and not run.bus.tally.units):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
     print(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds()), file=stream)

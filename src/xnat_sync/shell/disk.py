@@ -352,18 +352,22 @@ class Mirror:
 
 async def read_text(path: str) -> str:
     """The text of a state file; ``""`` if there is none. Bytes that are no UTF-8 become replacement characters."""
-    try:
-        async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            return await file.read()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise _trouble(error, path) from error
+    with anyio.CancelScope(shield=True):
+        try:
+            async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+                return await file.read()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise _trouble(error, path) from error
 
 
 async def append_text(path: str, text: str) -> None:
-    """Append whole lines and make them durable. A torn last line is closed off first, so that it harms only itself."""
-    with translated(path):
+    """Append whole lines and make them durable. A torn last line is closed off first, so that it harms only itself.
+
+    A cancelled run still ends what it has begun to write here.
+    """
+    with anyio.CancelScope(shield=True), translated(path):
         async with aiofiles.open(path, "ab+") as file:
             if await file.seek(0, os.SEEK_END) > 0:
                 await file.seek(-1, os.SEEK_END)
@@ -378,7 +382,7 @@ async def append_text(path: str, text: str) -> None:
 async def replace_text(path: str, text: str) -> None:
     """Put ``text`` in place of a state file, atomically and durably."""
     fresh = f"{path}.new"
-    with translated(path):
+    with anyio.CancelScope(shield=True), translated(path):
         async with aiofiles.open(fresh, "wb") as file:
             await file.write(text.encode("utf-8"))
             await file.flush()
