@@ -28,7 +28,6 @@ FILE_NAMES = (
     "colon:star*pipe|.dcm",
     "[brackets]{braces}^`.dcm",
     "quote'double\".dcm",
-    "back\\slash.dcm",
     "umlaut-é-nfc.dcm",
     "umlaut-e\N{COMBINING ACUTE ACCENT}-nfd.dcm",
     "日本語.dcm",

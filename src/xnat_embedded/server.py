@@ -22,6 +22,7 @@ from .sessions import Sessions
 from .site import Site
 
 _SETTLE_TURNS = 4
+_SHUTDOWN_S = 1.0  # Of patience with what is left after every connection was cut.
 
 
 class Server:
@@ -126,8 +127,11 @@ class Server:
             await self._stopping.wait()
         finally:
             endpoint.close()
-            web_server.pre_shutdown()
-            await web_server.shutdown(0)
+            for connection in web_server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            await service.drop()
+            await web_server.shutdown(_SHUTDOWN_S)
             await endpoint.wait_closed()
 
     # --- where, and what was seen ------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Service:
         self.log = log
         self.gate = Gate(site, sessions, accounts)
         self._order = random.Random(site.site_id)
+        self._running: set[asyncio.Task[object]] = set()
         self._served: WeakKeyDictionary[asyncio.Transport, int] = WeakKeyDictionary()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -83,13 +84,24 @@ class Service:
             request.headers.get("User-Agent", ""),
         )
         self.log.begin(record)
+        task = asyncio.current_task()
+        if task is not None:
+            self._running.add(task)
         aborted = True
         try:
             sent = await self._handle(request, target, record)
             aborted = False
             return sent
         finally:
+            self._running.discard(task)  # type: ignore[arg-type]
             self.log.end(record, aborted=aborted)
+
+    async def drop(self) -> None:
+        """Give up every request in hand, as a server that dies does."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _handle(self, request: web.BaseRequest, target: Target, record: Record) -> Sent:
         body = await request.read() if request.body_exists else b""

@@ -135,7 +135,7 @@ class _Line:
         paced = pace is not None and self._record.kind in ("zip", "file")
         if limit == 0:
             self._transport.write(head)
-            return await self._end_early(length)
+            return await self._end_early(length, keep=keep)
         async for piece in stream:
             cut = limit is not None and sent + len(piece) >= limit
             if cut and limit is not None:
@@ -147,7 +147,7 @@ class _Line:
                 await self._write(head, pending)
                 head, pending, waiting = b"", [], 0
             if cut:
-                return await self._end_early(length)
+                return await self._end_early(length, keep=keep)
         last = b"0\r\n\r\n" if self._chunked else b""
         await self._write(head, pending, last)
         if answer.hang:
@@ -156,7 +156,7 @@ class _Line:
             return self._close(answer.status)
         return Sent(answer.status, keep_alive=keep)
 
-    async def _end_early(self, length: int | None) -> Sent:
+    async def _end_early(self, length: int | None, *, keep: bool) -> Sent:
         self._record.aborted = True
         ending = self._shape.ending
         if isinstance(ending, Reset):
@@ -168,7 +168,7 @@ class _Line:
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
         await self._drain()
-        return Sent(self._record.status, keep_alive=self._chunked)
+        return Sent(self._record.status, keep_alive=keep)
 
     async def reset(self) -> Sent:
         """Reset the connection, once the client has all that was written."""

@@ -52,8 +52,7 @@ def test_a_ledger_is_lines_of_json_that_a_person_can_read() -> None:
 names = st.text(min_size=1, max_size=10) | st.sampled_from(
     ["a", "A", "\ud800", "\n", "\u2028", "\x85", "a/b", '"', "\\"]
 )
-files = st.builds(
-    lambda path, at, size, md5, mtime: (path, path if at is None else at, size, md5, mtime),
+files = st.tuples(
     names,
     st.none() | names,
     st.integers(0, 1 << 60),
@@ -66,9 +65,16 @@ resources = st.builds(
     names,
     st.sampled_from(["scans/4/DICOM", "scans/4/NIFTI", "resources/x", "resources/é"]) | names,
 )
-batches = st.tuples(resources, st.lists(files, max_size=4)).map(
-    lambda pair: (pair[0], [Held(f"{pair[0].folder}/{at}", path, *rest, pair[0].id) for path, at, *rest in pair[1]])
-)
+
+
+def batch(resource: Resource, rows: list[tuple[str, str | None, int, str, int]]) -> tuple[Resource, list[Held]]:
+    return resource, [
+        Held(f"{resource.folder}/{path if at is None else at}", path, size, md5, mtime_ns, resource.id)
+        for path, at, size, md5, mtime_ns in rows
+    ]
+
+
+batches = st.builds(batch, resources, st.lists(files, max_size=4))
 
 
 @settings(deadline=None)
@@ -223,8 +229,8 @@ def test_a_file_that_lacks_something_is_not_held_nor_is_any_other_of_its_line(wr
     [
         pytest.param('{"folder":null}', id="header"),
         pytest.param('{"folder":5}', id="header with a number"),
-        pytest.param('{"held":"12","folder":null,"files":[%s]}' % json.dumps(FILE), id="held"),
-        pytest.param('{"held":null,"folder":"f","files":[%s]}' % json.dumps(FILE), id="held of no resource"),
+        pytest.param(json.dumps({"held": "12", "folder": None, "files": [FILE]}), id="held"),
+        pytest.param(json.dumps({"held": None, "folder": "f", "files": [FILE]}), id="held of no resource"),
     ],
 )
 def test_a_folder_or_number_that_is_no_text_is_damage_and_not_a_name(line: str) -> None:

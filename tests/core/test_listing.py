@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -42,6 +43,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "projects": listing.projects,
     "subjects": lambda body: listing.subjects(body, "P1"),
     "scans": lambda body: listing.scans(body, "XNAT_E00001"),
+    "assessor labels": lambda body: listing.assessor_labels(body, "XNAT_E00001"),
     "resources": lambda body: listing.resources(body, SESSION),
     "files of a session": lambda body: listing.files(body, SESSION),
     "files of a subject": lambda body: listing.files(body, SUBJECT),
@@ -72,10 +74,8 @@ wrong_tables = anything.map(lambda value: json.dumps({"ResultSet": {"Result": va
 @example(b"\xef\xbb\xbf", "rows")
 @example(b'{"ResultSet":{"Result":[{"ID":' + b"9" * 5000 + b"}]}}", "experiments")
 def test_any_bytes_are_a_listing_or_a_bad_listing(body: bytes, name: str) -> None:
-    try:
+    with contextlib.suppress(BadListing):
         PARSERS[name](body)
-    except BadListing as error:
-        assert str(error)
 
 
 @settings(deadline=None, max_examples=300)
@@ -138,9 +138,9 @@ def test_an_empty_table_is_an_empty_list(name: str) -> None:
 
 
 def test_an_error_names_what_was_asked_for() -> None:
-    with pytest.raises(BadListing, match="^files of S1_MR1: "):
+    with pytest.raises(BadListing, match=r"^files of S1_MR1: "):
         listing.files(b"", SESSION)
-    with pytest.raises(BadListing, match="^experiments of project P1: "):
+    with pytest.raises(BadListing, match=r"^experiments of project P1: "):
         listing.experiments(b"", "P1")
 
 
@@ -218,11 +218,18 @@ def test_projects_scans_and_resources_are_read_row_by_row() -> None:
         ScanRow("4", "t1", "mprage"),
         ScanRow("5", "", ""),
     ]
-    told = {"label": "DICOM", "category": "scans", "cat_id": "4", "file_count": "176", "file_size": "23908352"}
+    told = {
+        "label": "DICOM",
+        "category": "scans",
+        "cat_id": "4",
+        "cat_desc": " t1 ",
+        "file_count": "176",
+        "file_size": "23908352",
+    }
     stale = {"xnat_abstractresource_id": "9", "file_count": "", "file_size": "-1"}
     assert listing.resources(table({"xnat_abstractresource_id": "12"} | told, stale), SESSION) == [
-        ResourceRow("12", "DICOM", "scans", "4", 176, 23908352),
-        ResourceRow("9", "", "", "", None, None),
+        ResourceRow("12", "DICOM", "scans", "4", "t1", 176, 23908352),
+        ResourceRow("9", "", "", "", "", None, None),
     ]
 
 
@@ -233,6 +240,7 @@ def test_projects_scans_and_resources_are_read_row_by_row() -> None:
         ("projects", "ID"),
         ("subjects", "ID"),
         ("scans", "ID"),
+        ("assessor labels", "ID"),
         ("resources", "xnat_abstractresource_id"),
         ("files of a session", "URI"),
     ],
@@ -243,6 +251,26 @@ def test_a_row_without_its_key_is_an_error(name: str, key: str, broken: dict[str
         PARSERS[name](table({key: ""} if broken is None else {"label": "x"}))
 
 
+def test_assessors_have_labels() -> None:
+    body = table({"ID": "A1", "label": "QC"}, {"ID": "A2", "label": ""}, {"ID": "A3"})
+    assert listing.assessor_labels(body, "E1") == {"A1": "QC", "A2": "A2", "A3": "A3"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "category", "place"),
+    [
+        (SESSION, "scans", Place(Level.SCAN, "4")),
+        (SESSION, "assessors", Place(Level.ASSESSOR, "4", "out")),
+        (SESSION, "reconstructions", Place(Level.RECONSTRUCTION, "4", "out")),
+        (SESSION, "", Place(Level.SESSION)),
+        (SUBJECT, "scans", Place(Level.SUBJECT)),
+        (PROJECT, "", Place(Level.PROJECT)),
+    ],
+)
+def test_a_resource_list_says_where_a_resource_hangs(unit: Unit, category: str, place: Place) -> None:
+    assert listing.row_place(ResourceRow("12", "DICOM", category, "4", "", None, None), unit) == place
+
+
 def test_an_item_gives_its_own_fields_as_text() -> None:
     body = b'{"items":[{"children":[],"data_fields":{"ID":"E1","frames":176,"note":null}},{"data_fields":{}}]}'
     assert listing.item_fields(body, "it") == {"ID": "E1", "frames": "176", "note": ""}
@@ -250,7 +278,7 @@ def test_an_item_gives_its_own_fields_as_text() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"items":[]}', b'{"items":[{"data_fields":[]}]}', table()])
 def test_what_is_no_item_is_an_error(body: bytes) -> None:
-    with pytest.raises(BadListing, match="^record of E1: the answer is "):
+    with pytest.raises(BadListing, match=r"^record of E1: the answer is "):
         listing.item_fields(body, "record of E1")
 
 

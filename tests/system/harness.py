@@ -65,7 +65,7 @@ def truth_by_resource(site: Site, project: str = "PTV000") -> dict[str, dict[str
                     add(f"{base}/scans/{scan.id}", resource)
             for assessor in session.assessors:
                 for resource in assessor.resources:
-                    add(f"{base}/assessors/{assessor.id}/out", resource)
+                    add(f"{base}/assessors/{assessor.label}/{resource.way or 'resources'}", resource)
     return found
 
 

@@ -45,7 +45,7 @@ def units(
     for experiment in experiments:
         by_subject[experiment.subject_id].append(experiment)
     made = {
-        subject: Unit(UnitKind.SUBJECT, project, subject, label, folders[subject], subject_label=label)
+        subject: Unit(UnitKind.SUBJECT, project, subject, label, folders[subject], label, subject)
         for subject, label in labels.items()
         if subject
     }
@@ -60,6 +60,7 @@ def units(
                 label=e.label,
                 folder=f"{folders[subject]}/{given[e.id]}",
                 subject_label=e.subject_label,
+                subject_id=e.subject_id,
                 last_modified=e.last_modified,
                 xsi_type=e.xsi_type,
                 date=e.date,
@@ -67,10 +68,21 @@ def units(
     return made
 
 
-def place(unit: Unit, listed: Sequence[ListedResource]) -> tuple[Resource, ...]:
-    """The listed resources of a unit with the folder of each, relative to the unit's."""
+def place(
+    unit: Unit,
+    listed: Sequence[ListedResource],
+    types: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[Resource, ...]:
+    """The listed resources of a unit with the folder of each, relative to the unit's.
+
+    ``types`` are scan types by scan id, ``labels`` are assessors' labels by their id; both may lack entries.
+    """
+    types, labels = types or {}, labels or {}
     owners: dict[Level, dict[str, str]] = {
-        level: names.assign((r.place.owner, r.place.owner) for r in listed if r.place.level is level)
+        level: names.assign(
+            (r.place.owner, labels.get(r.place.owner, r.place.owner)) for r in listed if r.place.level is level
+        )
         for level in (Level.SCAN, Level.ASSESSOR, Level.RECONSTRUCTION)
     }
     by_place: defaultdict[Place, list[ListedResource]] = defaultdict(list)
@@ -80,7 +92,8 @@ def place(unit: Unit, listed: Sequence[ListedResource]) -> tuple[Resource, ...]:
     for spot, members in by_place.items():
         given = names.assign((r.id, r.label or r.id) for r in members)
         parent = _parent(spot, owners)
-        placed += [Resource(unit, spot, r.id, r.label, r.files, f"{parent}/{given[r.id]}") for r in members]
+        scan_type = types.get(spot.owner, "") if spot.level is Level.SCAN else ""
+        placed += [Resource(unit, spot, r.id, r.label, r.files, f"{parent}/{given[r.id]}", scan_type) for r in members]
     return tuple(placed)
 
 
@@ -89,6 +102,6 @@ def _parent(spot: Place, owners: Mapping[Level, Mapping[str, str]]) -> str:
         case Level.SCAN:
             return f"scans/{owners[spot.level][spot.owner]}"
         case Level.ASSESSOR | Level.RECONSTRUCTION:
-            return f"{spot.level}/{owners[spot.level][spot.owner]}/{spot.direction or 'out'}"
+            return f"{spot.level}/{owners[spot.level][spot.owner]}/{spot.direction or RESOURCES}"
         case _:
             return RESOURCES

@@ -72,12 +72,17 @@ class ScanRow:
 
 @dataclass(frozen=True, slots=True)
 class ResourceRow:
-    """A row of a resource list. ``count`` and ``size`` come from the database, may be stale, None if not told."""
+    """A row of a resource list.
+
+    ``count`` and ``size`` come from the database: they may be stale, and are None where it tells none. ``detail`` is
+    the scan's type where the resource is a scan's.
+    """
 
     id: str
     label: str
     category: str
     owner: str
+    detail: str
     count: int | None
     size: int | None
 
@@ -190,6 +195,12 @@ def scans(body: bytes, accession: str) -> list[ScanRow]:
     ]
 
 
+def assessor_labels(body: bytes, accession: str) -> dict[str, str]:
+    """Accession id -> label of the assessors of a session."""
+    what = f"assessors of {accession}"
+    return {_required(row, "ID", what): row.get("label", "") or row["ID"] for row in rows(body, what)}
+
+
 def resources(body: bytes, unit: Unit) -> list[ResourceRow]:
     """The resources of a unit with the database's counts."""
     what = f"resources of {unit.label}"
@@ -199,6 +210,7 @@ def resources(body: bytes, unit: Unit) -> list[ResourceRow]:
             label=row.get("label", ""),
             category=row.get("category", ""),
             owner=row.get("cat_id", ""),
+            detail=row.get("cat_desc", "").strip(),
             count=_number(row.get("file_count", "")),
             size=_number(row.get("file_size", "")),
         )
@@ -250,6 +262,22 @@ def _place(found: re.Match[str], unit: Unit) -> Place:
         return Place(Level.ASSESSOR, found["assessor"], found["a_way"] or "")
     if found["recon"] is not None:
         return Place(Level.RECONSTRUCTION, found["recon"], found["r_way"] or "")
+    return Place(Level.SESSION)
+
+
+def row_place(row: ResourceRow, unit: Unit) -> Place:
+    """Where a resource of a resource list hangs. The list does not tell an assessor's ``in`` from its ``out``."""
+    if unit.kind is UnitKind.SUBJECT:
+        return Place(Level.SUBJECT)
+    if unit.kind is UnitKind.PROJECT:
+        return Place(Level.PROJECT)
+    match row.category:
+        case "scans":
+            return Place(Level.SCAN, row.owner)
+        case "assessors":
+            return Place(Level.ASSESSOR, row.owner, "out")
+        case "reconstructions":
+            return Place(Level.RECONSTRUCTION, row.owner, "out")
     return Place(Level.SESSION)
 
 

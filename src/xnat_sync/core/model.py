@@ -61,6 +61,7 @@ class Unit:
     label: str
     folder: str
     subject_label: str = ""
+    subject_id: str = ""
     last_modified: str = ""
     xsi_type: str = ""
     date: str = ""
@@ -100,6 +101,7 @@ class Resource:
     label: str
     files: tuple[RemoteFile, ...]
     folder: str = ""
+    scan_type: str = ""
 
     @property
     def path(self) -> str:
@@ -207,17 +209,33 @@ class LoginKind(StrEnum):
     PASSWORD = "password"  # noqa: S105
     TOKEN = "token"  # noqa: S105
     PASTED = "pasted"
+    COOKIES = "cookies"
     KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie to send beside the session id: a load balancer's, which finds our server again, or a proxy's."""
+
+    name: str
+    value: Secret
+    path: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
-    """One way in. A password or token opens a session of ours; a pasted or kept session is somebody's already."""
+    """One way in. A password or token opens a session of ours; one pasted, kept or in cookies is there already.
+
+    ``user`` is the name that goes with the secret, for a token its alias. ``ends`` is when the login ends for good,
+    whatever is done, in seconds since the epoch; None if that is not known.
+    """
 
     kind: LoginKind
     user: str = ""
     secret: Secret = field(default_factory=lambda: Secret(""))
     origin: str = ""
+    cookies: tuple[Cookie, ...] = ()
+    ends: float | None = None
 
     @property
     def renewable(self) -> bool:

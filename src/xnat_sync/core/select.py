@@ -1,17 +1,30 @@
-"""Which part of a project is asked for: exact names from the command line, looked up in the listings.
+"""Which part of a project is asked for: the names, patterns, dates and levels of the command line.
 
 A name is an XNAT label or an accession id. One that matches nothing is an error that tells the nearest names, since a
-mirror of nothing would otherwise end well.
+mirror of nothing would otherwise end well. Which levels are meant follows from what is named, unless ``--level`` says
+it:
+
+=====================================  ============================================================
+asked for                              levels
+=====================================  ============================================================
+a project                              all
+subjects                               all but the project's own
+experiments, or a range of dates       those within a session: scans, session, assessors
+scans, or scan types                   scans
+=====================================  ============================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from .errors import UsageError
 from .model import Level, Resource, Unit, UnitKind
-from .patterns import nearest
+from .patterns import REGEX, Patterns, complain
+
+WITHIN_SESSION = frozenset({Level.SCAN, Level.SESSION, Level.ASSESSOR, Level.RECONSTRUCTION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +49,98 @@ def parse_target(text: str, depth: int) -> Target:
     return Target(*names)
 
 
-def units(target: Target, all_units: Mapping[str, Unit]) -> list[Unit]:
-    """The units that ``target`` asks for, in a stable order. Raises ``UsageError`` if a name matches none."""
-    subjects = {u.id: u for u in all_units.values() if u.kind is UnitKind.SUBJECT}
-    experiments = [u for u in all_units.values() if u.kind is UnitKind.EXPERIMENT]
-    if not target.subject and not target.experiment:
-        return list(all_units.values())
-    chosen: list[Unit] = []
-    if target.subject:
-        chosen = [u for u in subjects.values() if target.subject in (u.id, u.label)]
-        if not chosen:
-            hint = nearest(target.subject, (u.label for u in subjects.values()))
-            raise UsageError(f"no subject {target.subject!r} in project {target.project}{hint}")
-        labels = {u.label for u in chosen}
-        experiments = [u for u in experiments if u.subject_label in labels]
-    if target.experiment:
-        found = [u for u in experiments if target.experiment in (u.id, u.label)]
-        if not found:
-            hint = nearest(target.experiment, (u.label for u in experiments))
-            raise UsageError(f"no experiment {target.experiment!r} in {target.project}/{target.subject}{hint}")
-        return found
-    return chosen + experiments
+@dataclass(slots=True)
+class Selection:
+    """What of a project is wanted. It remembers which patterns have matched, for ``complain``."""
+
+    target: Target
+    subjects: Patterns = field(default_factory=lambda: Patterns("subject"))
+    experiments: Patterns = field(default_factory=lambda: Patterns("experiment"))
+    scans: Patterns = field(default_factory=lambda: Patterns("scan"))
+    scan_types: Patterns = field(default_factory=lambda: Patterns("scan type"))
+    resources: Patterns = field(default_factory=lambda: Patterns("resource"))
+    after: str = ""
+    before: str = ""
+    levels: frozenset[Level] = frozenset()
+    _named: tuple[Patterns, Patterns, Patterns] = field(init=False)
+
+    def __post_init__(self) -> None:
+        target = self.target
+        self._named = (_exactly("subject", target.subject), _exactly("experiment", target.experiment),
+                       _exactly("scan", target.scan))  # fmt: skip
+        if self.after and self.before and self.after > self.before:
+            raise UsageError(f"no date is after {self.after} and before {self.before}")
+
+    @property
+    def effective_levels(self) -> frozenset[Level]:
+        """The levels asked for, by the table above."""
+        if self.levels:
+            return self.levels
+        if self.scans or self.scan_types or self.target.scan:
+            return frozenset({Level.SCAN})
+        if self.experiments or self.target.experiment or self.after or self.before:
+            return WITHIN_SESSION
+        if self.subjects or self.target.subject:
+            return frozenset(Level) - {Level.PROJECT}
+        return frozenset(Level)
+
+    def units(self, known: Mapping[str, Unit]) -> list[Unit]:
+        """The units asked for, in a stable order. Raises ``UsageError`` if a name or pattern matches none."""
+        levels = self.effective_levels
+        subject, experiment, _ = self._named
+        chosen = []
+        for unit in known.values():
+            match unit.kind:
+                case UnitKind.PROJECT:
+                    wanted = Level.PROJECT in levels and not self.target.subject and not self.target.experiment
+                case UnitKind.SUBJECT:
+                    wanted = subject.take(unit.label, unit.id) & self.subjects.take(unit.label, unit.id)
+                    wanted = wanted and Level.SUBJECT in levels and not self.target.experiment
+                case UnitKind.EXPERIMENT:
+                    wanted = self._is_wanted(unit, subject, experiment) and bool(levels & WITHIN_SESSION)
+            if wanted:
+                chosen.append(unit)
+        complain([subject, experiment, self.subjects, self.experiments])
+        return chosen
+
+    def _is_wanted(self, unit: Unit, subject: Patterns, experiment: Patterns) -> bool:
+        of_subject = (unit.subject_label, unit.subject_id)
+        if not (subject.take(*of_subject) and self.subjects.take(*of_subject)):
+            return False
+        if not (experiment.take(unit.label, unit.id) and self.experiments.take(unit.label, unit.id)):
+            return False
+        if (self.after or self.before) and not unit.date:
+            return False
+        return (not self.after or unit.date >= self.after) and (not self.before or unit.date <= self.before)
+
+    def takes(self, resource: Resource) -> bool:
+        """Whether a resource of a chosen unit is asked for."""
+        place = resource.place
+        if place.level not in self.effective_levels:
+            return False
+        if place.level is Level.SCAN:
+            if not (self._named[2].take(place.owner) and self.scans.take(place.owner)):
+                return False
+            if not self.scan_types.take(resource.scan_type):
+                return False
+        elif self.target.scan:
+            return False
+        return self.resources.take(resource.label, resource.id)
+
+    def complain(self) -> None:
+        """Raise ``UsageError`` for a scan or resource that was named and never seen, once everything was listed."""
+        complain([self._named[2], self.scans, self.scan_types, self.resources])
 
 
-def is_wanted(target: Target, resource: Resource) -> bool:
-    """Whether a resource of a chosen unit is asked for: with a scan named, only that scan's are."""
-    if not target.scan:
-        return True
-    return resource.place.level is Level.SCAN and resource.place.owner == target.scan
+def _exactly(kind: str, name: str) -> Patterns:
+    return Patterns(kind, (REGEX + re.escape(name),) if name else ())
+
+
+def levels(words: Iterable[str]) -> frozenset[Level]:
+    """``--level`` values, each a level or several separated by commas. Raises ``UsageError``."""
+    found = set()
+    for word in (part.strip() for text in words for part in text.split(",")):
+        if word not in {level.value for level in Level}:
+            raise UsageError(f"no level is called {word!r}: there are {', '.join(Level)}")
+        found.add(Level(word))
+    return frozenset(found)

@@ -1,8 +1,8 @@
 """Every setting of the tool: its name, its kind, and where its value comes from.
 
-A setting is taken from the first that has it: the command line, the environment, the default. ``XNAT_SYNC_<NAME>``
-sets any of them; a few have the older names that other XNAT clients use as well. Values are text until they are
-parsed here, so that a bad one gets the same clear message wherever it came from.
+A setting is taken from the first that has it: the command line, the environment, a profile of the configuration file,
+the default. ``XNAT_SYNC_<NAME>`` sets any of them; a few have the older names that other XNAT clients use as well.
+Values are text until they are parsed here, so that a bad one gets the same clear message wherever it came from.
 """
 
 from __future__ import annotations
@@ -14,69 +14,8 @@ from typing import Any
 
 from .errors import UsageError
 from .model import Secret
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(B?)", re.IGNORECASE)
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off", ""})
-
-
-def duration(text: str) -> float:
-    """``90s``, ``45m``, ``8h``, ``7d`` or plain seconds -> seconds. Raises ``ValueError``."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
-        raise ValueError("a duration is written like 90s, 45m, 8h or 7d")
-    return float(found[1]) * _SECONDS[found[2]]
-
-
-def size(text: str) -> int:
-    """``50M``, ``500G`` (powers of 1024), ``50MB`` (powers of 1000) or plain bytes -> bytes. Raises ``ValueError``."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError("a size is written like 50M, 10G or 2T, or 10GB for powers of 1000")
-    power = " KMGT".index(found[2].upper() or " ")
-    return int(float(found[1]) * (1000 if found[3] and power else 1024) ** power)
-
-
-def flag(text: str) -> bool:
-    """Yes or no. Raises ``ValueError``."""
-    word = text.strip().lower()
-    if word in _TRUE | _FALSE:
-        return word in _TRUE
-    raise ValueError("this is switched with 1 or 0")
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from ``low`` to ``high``."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
-            raise ValueError(f"this is a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    """One of a few words."""
-
-    def parse(text: str) -> str:
-        if text.strip() not in words:
-            raise ValueError(f"this is one of {', '.join(words)}")
-        return text.strip()
-
-    return parse
-
-
-def host(text: str) -> str:
-    """The URL of a site, with ``https://`` where no scheme is given and without a slash at its end."""
-    url = text.strip().rstrip("/")
-    if "://" not in url:
-        url = f"https://{url}"
-    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", url):
-        raise ValueError("a host is written like https://xnat.example.org or https://example.org/xnat")
-    return url
+from .profiles import Profile, Text
+from .values import date, duration, flag, host, one_of, proxy, session_id, user, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +23,9 @@ class Option:
     """One setting.
 
     ``also`` are environment variables of other XNAT clients that set it too. One that is ``repeated`` collects a
-    value each time it is given, and in the environment several values separated by commas.
+    value each time it is given, and in the environment several values separated by commas. One without ``flags`` is
+    set by the environment only. ``profile`` says whether a profile may hold it; one that is ``bound`` counts in a
+    profile only for the profile's own host, so that no site is told the login of another.
     """
 
     name: str
@@ -94,8 +35,16 @@ class Option:
     help: str
     metavar: str = "TEXT"
     mirror: bool = False
+    select: bool = False
     also: tuple[str, ...] = ()
     repeated: bool = False
+    profile: bool = True
+    bound: bool = False
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is given without a value."""
+        return self.parse is flag
 
     @property
     def variable(self) -> str:
@@ -103,20 +52,39 @@ class Option:
         return f"XNAT_SYNC_{self.name.upper()}"
 
 
+def _flags(exclude: str, flags: Sequence[str]) -> tuple[str, ...]:
+    if exclude:
+        return tuple(f"--exclude-{flag}" for flag in flags if not flag.startswith("-"))
+    return tuple(flag if flag.startswith("-") else f"--{flag}" for flag in flags)
+
+
 OPTIONS: Sequence[Option] = (
     Option("host", ("--host", "--server", "--url"), host, None, "URL of the XNAT site.", "URL",
            also=("XNAT_HOST", "XNAT_URL")),
-    Option("user", ("--user", "-u"), str, None, "Login name, or an alias token's alias.", "NAME",
-           also=("XNAT_USER",)),
-    Option("password_stdin", ("--password-stdin",), flag, False, "Read the password from standard input."),
-    Option("jsession", ("--jsession",), Secret, None, "A session id pasted from URL/data/JSESSION in a browser that "
-           "is logged in; - reads it from standard input.", "ID|-", also=("XNAT_JSESSION",)),
+    Option("user", ("--user", "-u"), user, None, "Login name, PROVIDER/NAME where the site has several providers, or "
+           "an alias token's alias.", "NAME", also=("XNAT_USER",), bound=True),
+    Option("password", (), Secret, None, "Password, or an alias token's secret.", profile=False, also=("XNAT_PASS",)),
+    Option("password_stdin", ("--password-stdin",), flag, False, "Read the password from standard input.",
+           profile=False),
+    Option("password_command", ("--password-command",), str, None, "Shell command that prints the password.",
+           "COMMAND", bound=True),
+    Option("jsession", ("--jsession",), session_id, None, "A session id pasted from URL/data/JSESSION in a browser "
+           "that is logged in; - reads it from standard input.", "ID|-", profile=False, also=("XNAT_JSESSION",)),
+    Option("cookie_file", ("--cookie-file",), str, None, "Cookies of a browser that is logged in, in Netscape's "
+           "format (cookies.txt).", "FILE", bound=True),
     Option("netrc", ("--netrc",), str, None, "netrc file with the login.", "FILE", also=("NETRC",)),
     Option("no_netrc", ("--no-netrc",), flag, False, "Read no netrc file."),
+    Option("no_keyring", ("--no-keyring",), flag, False, "Ask no keyring for the password."),
+    Option("profile", ("--profile",), str, None, "Profile of the configuration file.", "NAME", profile=False),
+    Option("config", ("--config",), str, None, "Configuration file, instead of the usual one.", "FILE",
+           profile=False),
     Option("ca_bundle", ("--ca-bundle",), str, None, "Certificates to trust, instead of the system's.", "FILE",
            also=("REQUESTS_CA_BUNDLE",)),
-    Option("insecure", ("--insecure",), flag, False, "Check no certificates. Anyone on the way can read along."),
-    Option("proxy", ("--proxy",), str, None, "HTTP proxy.", "URL"),
+    Option("insecure", ("--insecure",), flag, False, "Check no certificates. Anyone on the way can read along.",
+           bound=True),
+    Option("allow_http", ("--allow-http",), flag, False, "Speak http:// to another machine, login and all in the "
+           "clear.", bound=True),
+    Option("proxy", ("--proxy",), proxy, None, "HTTP proxy.", "URL"),
     Option("idle_timeout", ("--idle-timeout",), duration, 180.0, "Longest silence of the server.", "DURATION"),
     Option("retries", ("--retries",), whole(0, 100), 7, "Tries after the first, for what may pass.", "N"),
     Option("quiet", ("--quiet", "-q"), flag, False, "Print nothing on success."),
@@ -125,14 +93,33 @@ OPTIONS: Sequence[Option] = (
            "How to show progress: auto, bars, lines or none.", "HOW"),
     Option("log_format", ("--log-format",), one_of("text", "json"), "text", "text, or json for scripts.", "FORMAT"),
     Option("log_file", ("--log-file",), str, None, "Write the log there too, as JSON lines.", "FILE"),
-    Option("json", ("--json",), flag, False, "Print the result as JSON."),
+    Option("json", ("--json",), flag, False, "Print the result as JSON.", profile=False),
     Option("dest", ("--dest", "-o", "--out"), str, None, "Folder to mirror into; a project gets a folder in it.",
            "DIR", mirror=True),
     Option("jobs", ("--jobs", "-j", "--workers"), whole(1, 16), 4, "Transfers at once.", "N", mirror=True),
     Option("listers", ("--listers",), whole(1, 8), 2, "Listings at once.", "N", mirror=True),
     Option("overwrite", ("--overwrite",), flag, False, "Replace files that were changed or put here locally.",
            mirror=True),
-    Option("dry_run", ("--dry-run",), flag, False, "Only say what would be fetched, and why.", mirror=True),
+    Option("dry_run", ("--dry-run",), flag, False, "Only say what would be fetched, and why.", mirror=True,
+           profile=False),
+    *(
+        Option(f"{exclude}{kind}", _flags(exclude, flags), str, (),
+               f"{'Leave out' if exclude else 'Only'} {what} that match; a glob, or re: and a regular expression; may "
+               "be repeated.", "PATTERN", select=True, repeated=True)
+        for kind, flags, what in (
+            ("subject", ("subject",), "subjects"),
+            ("experiment", ("experiment", "session"), "experiments"),
+            ("scan", ("scan",), "scans"),
+            ("scan_type", ("scan-type",), "scans of types"),
+            ("resource", ("resource", "-r"), "resources"),
+        )
+        for exclude in ("", "exclude_")
+    ),
+    Option("after", ("--after",), date, "", "Only sessions of this day or later.", "YYYY-MM-DD", select=True),
+    Option("before", ("--before",), date, "", "Only sessions of this day or earlier.", "YYYY-MM-DD", select=True),
+    Option("level", ("--level",), str, (), "Only these levels: scans, session, assessors, reconstructions, subject, "
+           "project.", "LEVELS", select=True, repeated=True),
+    Option("csv", ("--csv",), flag, False, "Print the result as CSV.", profile=False),
 )  # fmt: skip
 
 
@@ -142,12 +129,19 @@ class Settings:
 
     host: str | None
     user: str | None
+    password: Secret | None
     password_stdin: bool
+    password_command: str | None
     jsession: Secret | None
+    cookie_file: str | None
     netrc: str | None
     no_netrc: bool
+    no_keyring: bool
+    profile: str | None
+    config: str | None
     ca_bundle: str | None
     insecure: bool
+    allow_http: bool
     proxy: str | None
     idle_timeout: float
     retries: int
@@ -162,38 +156,90 @@ class Settings:
     listers: int
     overwrite: bool
     dry_run: bool
+    subject: tuple[str, ...]
+    exclude_subject: tuple[str, ...]
+    experiment: tuple[str, ...]
+    exclude_experiment: tuple[str, ...]
+    scan: tuple[str, ...]
+    exclude_scan: tuple[str, ...]
+    scan_type: tuple[str, ...]
+    exclude_scan_type: tuple[str, ...]
+    resource: tuple[str, ...]
+    exclude_resource: tuple[str, ...]
+    after: str
+    before: str
+    level: tuple[str, ...]
+    csv: bool
     sources: Mapping[str, str]
 
 
-Given = str | Sequence[str] | None
+Given = Text | None
 
 
-def _parsed(option: Option, given: str | Sequence[str]) -> Any:
-    if not option.repeated:
-        return option.parse(str(given))
-    several = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
-    return tuple(option.parse(part) for part in several if part)
-
-
-def merge(flags: Mapping[str, Given], environment: Mapping[str, str]) -> Settings:
+def merge(flags: Mapping[str, Given], environment: Mapping[str, str], profile: Profile | None = None) -> Settings:
     """The settings that follow. Raises ``UsageError`` that names the value, where it stands, and what is right."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for option in OPTIONS:
-        given, source = flags.get(option.name), f"option {option.flags[0]}"
-        if given is None or given == []:
-            given = None
-            for variable in (option.variable, *option.also):
-                if environment.get(variable):
-                    given, source = environment[variable], f"environment {variable}"
-                    break
-        if given is None:
-            values[option.name], sources[option.name] = option.default, "default"
-            continue
-        try:
-            values[option.name] = _parsed(option, given)
-        except ValueError as error:
-            raise UsageError(f"{source} is {given!r}: {error}") from None
+    for option in OPTIONS:  # The host is the first: what a profile holds for its host depends on it.
+        foreign = option.bound and profile is not None and _is_foreign(profile, values["host"])
+        given, source = _first(option, flags, environment, None if foreign else profile)
         sources[option.name] = source
+        values[option.name] = option.default if given is None else _parsed(option, given, source)
     assert {field.name for field in fields(Settings)} == {*values, "sources"}  # noqa: S101
     return Settings(**values, sources=sources)
+
+
+def _is_foreign(profile: Profile, site: str | None) -> bool:
+    try:
+        return "host" in profile.values and host(str(profile.values["host"])) != site
+    except ValueError:
+        return True
+
+
+def _first(
+    option: Option, flags: Mapping[str, Given], environment: Mapping[str, str], profile: Profile | None
+) -> tuple[Given, str]:
+    if (given := flags.get(option.name)) is not None and given != []:
+        return given, f"option {option.flags[0]}"
+    for variable in (option.variable, *option.also):
+        if environment.get(variable):
+            return environment[variable], f"environment {variable}"
+    if profile is not None and option.name in profile.values:
+        return profile.values[option.name], profile.origin
+    return None, "default"
+
+
+def _parsed(option: Option, given: Text, source: str) -> Any:
+    try:
+        if not option.repeated:
+            return option.parse(given if isinstance(given, str) else ",".join(given))
+        several = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
+        return tuple(option.parse(part) for part in several if part)
+    except ValueError as error:
+        shown = "" if option.parse in (session_id, Secret) else f" is {without_login(str(given))!r}"
+        name = "" if source.startswith(("option", "environment")) else f", {option.name}"
+        raise UsageError(f"{source}{name}{shown}: {error}") from None
+
+
+def without_login(text: str) -> str:
+    """A text with the logins in its URLs masked."""
+    return re.sub(r"(?<=//)[^/@\s]*@|^[^/@\s]+:[^/@\s]*@", "***@", text)
+
+
+def shown(option: Option, value: object) -> str:
+    """A value for people, secrets masked; ``""`` for none."""
+    match value:
+        case None | ():
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(str(one) for one in value)
+        case Secret():
+            return "***"
+        case float():
+            return f"{value:g}"
+        case str() if option.name == "password_command":
+            # What is handed to a command may be a secret; which command it is tells where to look.
+            return value.split()[0] + (" …" if len(value.split()) > 1 else "") if value.strip() else ""
+    return without_login(str(value))

@@ -47,6 +47,11 @@ def scans(accession: str) -> str:
     return f"/data/experiments/{segment(accession)}/scans?format=json"
 
 
+def assessors(accession: str) -> str:
+    """The assessor list of one experiment."""
+    return f"/data/experiments/{segment(accession)}/assessors?format=json"
+
+
 def item(accession: str) -> str:
     """The experiment's own record, with typed values."""
     return f"/data/experiments/{segment(accession)}?format=json"
@@ -84,9 +89,9 @@ def _resource(unit: Unit, place: Place, number: str) -> str:
     return f"{_base(unit)}{owner}/resources/{segment(number)}"
 
 
-def resource_files(unit: Unit, place: Place, number: str) -> str:
-    """The file list of one resource."""
-    return f"{_resource(unit, place, number)}/files?format=json"
+def resource_files(unit: Unit, number: str) -> str:
+    """The file list of one resource; its number is enough, wherever in the unit it hangs."""
+    return f"{_base(unit)}/resources/{segment(number)}/files?format=json"
 
 
 def resource_zip(resource: Resource) -> str:

@@ -1,23 +1,33 @@
-"""projects and ls: what is on the server, in as few requests as it takes."""
+"""projects and ls: what is on the server, in as few requests as it takes.
+
+``ls`` of a project or subject costs one listing, whatever its size: the experiment list. Counts and sizes of files
+are told only where a file listing was read, and so are true; a size that the catalog does not know makes the sum a
+lower bound.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xnat_sync.core import layout, listing, patterns, select, urls
-from xnat_sync.core.errors import NotVisible, Refused, UsageError, Vanished
-from xnat_sync.core.model import Level, Resource, Unit, UnitKind
-from xnat_sync.core.select import Target
+from xnat_sync.core import layout, listing, select, urls
+from xnat_sync.core.errors import NotVisible, Refused, Vanished
+from xnat_sync.core.model import Resource, Unit, UnitKind
 from xnat_sync.core.settings import Settings
+from xnat_sync.flow.attempt import Attempts
+from xnat_sync.flow.bus import Bus
+from xnat_sync.flow.inventory import Lister
 from xnat_sync.shell.net import Client
 from xnat_sync.shell.show import size
 
-from .run import fetch_text, with_client
-from .tables import aligned, as_json
+from .run import fetch_text, policy, selection, with_client
+from .tables import Cell, aligned, as_csv, as_json
+
+Table = tuple[Sequence[str], Sequence[Sequence[Cell]]]
 
 
-def _print(settings: Settings, header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    print(as_json(header, rows) if settings.json else aligned(header, rows))  # noqa: T201
+def _print(settings: Settings, table: Table) -> int:
+    write = as_json if settings.json else as_csv if settings.csv else aligned
+    print(write(*table))  # noqa: T201
     return 0
 
 
@@ -26,7 +36,7 @@ async def projects(settings: Settings) -> int:
 
     async def ask(client: Client) -> int:
         rows = listing.projects(await fetch_text(settings, client, urls.PROJECTS, "the project list"))
-        return _print(settings, ("id", "name"), [(row.id, row.name) for row in rows])
+        return _print(settings, (("id", "name", "description"), [(row.id, row.name, row.description) for row in rows]))
 
     return await with_client(settings, ask)
 
@@ -34,51 +44,49 @@ async def projects(settings: Settings) -> int:
 async def ls(settings: Settings, path: str) -> int:
     """List one level below ``path``."""
     depth = min(path.strip("/").count("/") + 1, 4)
-    target = select.parse_target(path, depth)
+    wanted = selection(settings, select.parse_target(path, depth))
+    within = depth >= 3 or bool(wanted.scans or wanted.scan_types or wanted.resources or wanted.levels)
 
     async def ask(client: Client) -> int:
-        what = f"experiments of project {target.project}"
-        try:
-            body = await fetch_text(settings, client, urls.experiments(target.project), what)
-        except (Vanished, Refused) as error:
-            raise NotVisible(f"project {target.project!r} does not exist, or {client.user!r} may not see it") from error
-        units = select.units(target, layout.units(target.project, listing.experiments(body, target.project)))
-        if depth <= 2:
-            return _print(settings, *_experiments(units, depth))
-        resources = await _resources(settings, client, units[0])
-        wanted = [r for r in resources if select.is_wanted(target, r)]
-        if target.scan and not wanted:
-            raise UsageError(f"no scan {target.scan!r} in {target.experiment}{_scans(target, resources)}")
-        return _print(settings, *_files(wanted))
+        units = wanted.units(await _units(settings, client, wanted.target.project))
+        if not within:
+            return _print(settings, _experiments(units))
+        lister = Lister(client, Attempts(client, Bus(), policy(settings)), Bus())
+        resources: list[Resource] = []
+        for unit in units:
+            found = await lister.take(unit)
+            resources += [resource for resource in found.resources if wanted.takes(resource)]
+        wanted.complain()
+        return _print(settings, _resources(resources, people=not (settings.json or settings.csv)))
 
     return await with_client(settings, ask)
 
 
-def _scans(target: Target, resources: Sequence[Resource]) -> str:
-    return patterns.nearest(target.scan, (r.place.owner for r in resources if r.place.level is Level.SCAN))
+async def _units(settings: Settings, client: Client, project: str) -> dict[str, Unit]:
+    what = f"experiments of project {project}"
+    try:
+        body = await fetch_text(settings, client, urls.experiments(project), what)
+    except (Vanished, Refused) as error:
+        raise NotVisible(f"project {project!r} does not exist, or {client.user!r} may not see it") from error
+    return layout.units(project, listing.experiments(body, project))
 
 
-def _experiments(units: Sequence[Unit], depth: int) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    found = [unit for unit in units if unit.kind is UnitKind.EXPERIMENT]
-    if depth == 2:
-        return ("experiment", "id", "type", "date"), [(u.label, u.id, u.xsi_type, u.date) for u in found]
-    return ("subject", "experiment", "id", "type", "date"), [
-        (u.subject_label, u.label, u.id, u.xsi_type, u.date) for u in sorted(found, key=lambda u: u.folder)
+def _experiments(units: Sequence[Unit]) -> Table:
+    found = sorted((unit for unit in units if unit.kind is UnitKind.EXPERIMENT), key=lambda unit: unit.folder)
+    return ("subject", "experiment", "id", "type", "date", "last_modified"), [
+        (u.subject_label, u.label, u.id, u.xsi_type, u.date, u.last_modified) for u in found
     ]
 
 
-async def _resources(settings: Settings, client: Client, unit: Unit) -> tuple[Resource, ...]:
-    body = await fetch_text(settings, client, urls.files(unit), f"files of {unit.label}")
-    return layout.place(unit, listing.files(body, unit))
-
-
-def _files(resources: Sequence[Resource]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    rows = []
+def _resources(resources: Sequence[Resource], *, people: bool) -> Table:
+    rows: list[Sequence[Cell]] = []
     for resource in resources:
         known = sum(file.size or 0 for file in resource.files)
-        unknown = "≥" if any(file.size is None for file in resource.files) else ""
-        where = "/".join(
-            part for part in (resource.place.level, resource.place.owner, resource.place.direction) if part
-        )
-        rows.append((where, resource.label or resource.id, str(len(resource.files)), unknown + size(known)))
-    return ("place", "resource", "files", "size"), rows
+        unknown = sum(file.size is None for file in resource.files)
+        place = resource.place
+        where = "/".join(part for part in (place.level, place.owner, place.direction) if part)
+        shown: Cell = f"{'≥' if unknown else ''}{size(known)}" if people else known
+        row: list[Cell] = [resource.unit.label, where, resource.scan_type, resource.label, resource.id]
+        rows.append([*row, len(resource.files), shown] + ([] if people else [unknown]))
+    header = ("unit", "place", "type", "resource", "id", "files", "size" if people else "bytes")
+    return (header if people else (*header, "files_of_unknown_size")), rows

@@ -48,21 +48,21 @@ def _program(
 
 
 @app.command(name="project", epilog="Example: xnat-sync project PTV000 --dest /scratch")
-@with_settings(mirror=True)
+@with_settings(mirror=True, select=True)
 def project(settings: Settings, projects: Names) -> int:
     """Mirror whole projects into DIR/PROJECT. The main job."""
     return run.mirror(settings, [select.parse_target(name, 1) for name in projects])
 
 
 @app.command(name="subject", epilog="Example: xnat-sync subject PTV000/Haofei01 --dest /scratch")
-@with_settings(mirror=True)
+@with_settings(mirror=True, select=True)
 def subject(settings: Settings, subjects: Names) -> int:
     """Mirror subjects, named PROJECT/SUBJECT, with all that belongs to them."""
     return run.mirror(settings, [select.parse_target(name, 2) for name in subjects])
 
 
 @app.command(name="experiment", epilog="Example: xnat-sync experiment PTV000/Haofei01/Haofei01_MR1 --dest /scratch")
-@with_settings(mirror=True)
+@with_settings(mirror=True, select=True)
 def experiment(settings: Settings, experiments: Names) -> int:
     """Mirror experiments, named PROJECT/SUBJECT/EXPERIMENT or by accession id."""
     targets: list[Target | str] = [
@@ -72,7 +72,7 @@ def experiment(settings: Settings, experiments: Names) -> int:
 
 
 @app.command(name="scan", epilog="Example: xnat-sync scan PTV000/Haofei01/Haofei01_MR1/4 --dest /scratch")
-@with_settings(mirror=True)
+@with_settings(mirror=True, select=True)
 def scan(settings: Settings, scans: Names) -> int:
     """Mirror scans, named PROJECT/SUBJECT/EXPERIMENT/SCAN."""
     return run.mirror(settings, [select.parse_target(name, 4) for name in scans])
@@ -107,14 +107,14 @@ def projects(settings: Settings) -> int:
 
 
 @app.command(name="ls", epilog="Example: xnat-sync ls PTV000/Haofei01/Haofei01_MR1")
-@with_settings()
+@with_settings(select=True)
 def ls(settings: Settings, path: Annotated[str, typer.Argument(show_default=False)]) -> int:
     """List what lies under PROJECT, PROJECT/SUBJECT, PROJECT/SUBJECT/EXPERIMENT or …/SCAN."""
     return anyio.run(browse.ls, settings, path)
 
 
 @app.command(name="demo", epilog="Example: xnat-sync demo --dest demo-data")
-@with_settings(mirror=True)
+@with_settings(mirror=True, select=True)
 def demonstrate(settings: Settings) -> int:
     """Start the embedded XNAT with a small project of real DICOM files, and mirror it."""
     return demo.demo(settings)

@@ -18,7 +18,8 @@ from xnat_sync.core import events, listing, names, retry, urls, wire
 from xnat_sync.core.errors import ItemError, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
-from xnat_sync.core.select import Target
+from xnat_sync.core.patterns import Patterns
+from xnat_sync.core.select import Selection, Target, levels
 from xnat_sync.core.settings import Settings
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
@@ -86,6 +87,21 @@ async def project_of(settings: Settings, client: net.Client, accession: str) -> 
         ) from error
 
 
+def selection(settings: Settings, target: Target) -> Selection:
+    """What the settings take of a target. Raises ``UsageError`` for a pattern or level that is none."""
+    return Selection(
+        target,
+        Patterns("subject", settings.subject, settings.exclude_subject),
+        Patterns("experiment", settings.experiment, settings.exclude_experiment),
+        Patterns("scan", settings.scan, settings.exclude_scan),
+        Patterns("scan type", settings.scan_type, settings.exclude_scan_type),
+        Patterns("resource", settings.resource, settings.exclude_resource),
+        settings.after,
+        settings.before,
+        levels(settings.level),
+    )
+
+
 def display(settings: Settings, tally: Callable[[], Tally]) -> show.Display:
     """What shows the run, as the settings and the terminal want it."""
     if settings.log_format == "json":
@@ -141,6 +157,7 @@ async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login])
         target = await with_client(settings, lambda client: project_of(settings, client, asked))
     else:
         target = asked
+    wanted = selection(settings, target)
     run = _Run(settings, target.project)
     clients: list[net.Client] = []
 
@@ -155,7 +172,7 @@ async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login])
             options = RunOptions(
                 settings.jobs, settings.listers, settings.overwrite, settings.dry_run, policy(settings)
             )
-            engine = Engine(client, run.bus, run.mirror, target, options, stop)
+            engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
             async with anyio.create_task_group() as group:
                 group.start_soon(heartbeat, client)
                 await engine.run()

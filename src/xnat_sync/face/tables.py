@@ -1,22 +1,38 @@
-"""Results for people as aligned columns, for scripts as JSON."""
+"""Results for people as aligned columns, for scripts as JSON or CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 
 from xnat_sync.shell.show import plain
 
+Cell = str | int | None
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest entry, the last one left ragged."""
-    shown = [[plain(cell) for cell in row] for row in [header, *rows]]
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """Columns padded to their widest entry, numbers to the right, the last one left ragged."""
+    shown = [[plain("?" if cell is None else str(cell)) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in shown) for i in range(len(header))]
+    right = [bool(rows) and all(isinstance(row[i], int | None) for row in rows) for i in range(len(header))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in shown
     )
 
 
-def as_json(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A list of objects, one a row."""
+def as_json(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A list of objects, one a row; what is not known is null."""
     return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=2)
+
+
+def as_csv(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A header and rows by RFC 4180; what is not known is empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().rstrip("\n")

@@ -16,9 +16,10 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from xnat_sync.core import events, layout, listing, retry, select, urls
+from xnat_sync.core import events, layout, listing, retry, urls
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, Vanished
-from xnat_sync.core.model import Job, Unit
+from xnat_sync.core.model import Experiment, Job, Level, Unit
+from xnat_sync.core.select import Selection
 from xnat_sync.shell import disk
 from xnat_sync.shell.net import Client
 
@@ -26,7 +27,8 @@ from .attempt import Attempts
 from .bus import Bus
 from .commit import Committer
 from .fetch import Fetcher
-from .walk import Walker, WalkOptions
+from .inventory import Lister
+from .walk import Survey, Walker, WalkOptions
 
 GRACE = 10.0
 
@@ -99,25 +101,25 @@ class Engine:
         client: Client,
         bus: Bus,
         mirror: disk.Mirror,
-        target: select.Target,
+        selection: Selection,
         options: RunOptions,
         stop: Stop,
     ) -> None:
         self._client = client
         self._bus = bus
         self._mirror = mirror
-        self._target = target
+        self._selection = selection
+        self._project = selection.target.project
         self._options = options
         self._stop = stop
         self._attempts = Attempts(client, bus, options.policy)
         self._fetcher = Fetcher(client, self._attempts, bus, options.jobs, lambda: stop.stopping)
         self._committer = Committer(bus, mirror)
         self._walker = Walker(
-            client,
-            self._attempts,
+            Lister(client, self._attempts, bus),
             bus,
             mirror,
-            WalkOptions(options.overwrite, not options.dry_run, lambda resource: select.is_wanted(target, resource)),
+            WalkOptions(options.overwrite, not options.dry_run, selection.takes),
         )
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
@@ -129,24 +131,33 @@ class Engine:
             await anyio.to_thread.run_sync(self._mirror.prepare)
         units: list[Unit] = []
         with self._stop.intake():
-            units = select.units(self._target, await self._all_units())
-        self._bus(events.Found(self._target.project, len(units)))
+            units = self._selection.units(await self._all_units())
+        self._bus(events.Found(self._project, len(units)))
         await self._pass(units)
         if self._failed and not self._stop.stopping:
             again, self._failed = self._failed, []
             self._bus(events.SecondPass(tuple(unit.id for unit in again)))
             await self._pass(again)
+        if not self._stop.stopping and not self._bus.tally.failed:
+            self._selection.complain()
 
     async def _all_units(self) -> dict[str, Unit]:
-        project = self._target.project
+        project = self._project
         what = f"experiments of project {project}"
 
-        async def ask() -> dict[str, Unit]:
-            body = await self._client.fetch(urls.experiments(project), what)
-            return layout.units(project, listing.experiments(body, project))
+        async def experiments() -> list[Experiment]:
+            return listing.experiments(await self._client.fetch(urls.experiments(project), what), project)
+
+        async def subjects() -> dict[str, str]:
+            body = await self._client.fetch(urls.subjects(project), f"subjects of project {project}")
+            return {row.id: row.label for row in listing.subjects(body, project)}
 
         try:
-            return await self._attempts(what, ask)
+            found = await self._attempts(what, experiments)
+            # Subjects may have no experiment and yet have files.
+            others = Level.SUBJECT in self._selection.effective_levels
+            known = await self._attempts(what, subjects) if others else {}
+            return layout.units(project, found, known)
         except (Vanished, Refused) as error:
             raise NotVisible(
                 f"project {project!r} does not exist, or {self._client.user!r} may not see it: "
@@ -188,11 +199,12 @@ class Engine:
     async def _survey(self, unit: Unit, jobs: MemoryObjectSendStream[Job]) -> None:
         progress = self._open[unit.id] = _Progress(unit)
         try:
-            found = await self._walker.survey(unit)
+            survey = await self._walker.survey(unit)
         except ItemError as error:
             self._bus(events.Failed(unit.id, unit.label, "", str(error)))
-            progress.whole, progress.again = False, True
-            found = []
+            survey = Survey([], whole=False)
+        found = survey.jobs
+        progress.whole, progress.again = survey.whole, not survey.whole
         progress.jobs = 0 if self._options.dry_run else len(found)
         progress.surveyed = True
         if progress.jobs:

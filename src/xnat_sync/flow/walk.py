@@ -12,16 +12,13 @@ from dataclasses import dataclass, field
 
 import anyio.to_thread
 
-from xnat_sync.core import events, layout, ledger, listing, names, plan, urls
+from xnat_sync.core import events, ledger, names, plan
 from xnat_sync.core.model import Held, Job, OnDisk, Resource, Unit, Want
 from xnat_sync.core.plan import Decision, Kind
 from xnat_sync.shell import disk
-from xnat_sync.shell.net import Client
 
-from .attempt import Attempts
 from .bus import Bus
-
-_OFF_LOOP = 1 << 18
+from .inventory import Lister
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +28,14 @@ class WalkOptions:
     overwrite: bool = False
     record: bool = True
     wanted: Callable[[Resource], bool] = lambda _: True
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The jobs that bring what a unit lacks. Not ``whole`` if a part of the unit could not be listed."""
+
+    jobs: list[Job]
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -52,44 +57,26 @@ class _Sorted:
 class Walker:
     """Surveys units for one run."""
 
-    def __init__(self, client: Client, attempts: Attempts, bus: Bus, mirror: disk.Mirror, options: WalkOptions) -> None:
-        self._client = client
-        self._attempts = attempts
+    def __init__(self, lister: Lister, bus: Bus, mirror: disk.Mirror, options: WalkOptions) -> None:
+        self._lister = lister
         self._bus = bus
         self._mirror = mirror
         self._options = options
 
-    async def survey(self, unit: Unit) -> list[Job]:
-        """The jobs that bring what ``unit`` lacks; what is adopted is recorded.
+    async def survey(self, unit: Unit) -> Survey:
+        """What ``unit`` lacks; what is adopted is recorded.
 
         Raises ``ItemError`` if the unit cannot be listed.
         """
-        what = f"files of {unit.label}"
-
-        async def ask() -> tuple[listing.ListedResource, ...]:
-            body = await self._client.fetch(urls.files(unit), what)
-            if len(body) < _OFF_LOOP:
-                return listing.files(body, unit)
-            return await anyio.to_thread.run_sync(listing.files, body, unit)
-
-        listed = await self._attempts(what, ask)
-        self._bus(
-            events.Listed(
-                unit.id,
-                unit.label,
-                len(listed),
-                sum(len(r.files) for r in listed),
-                listing.total_bytes(listed),
-            )
-        )
+        inventory = await self._lister.take(unit)
         held = await self._ledger(unit)
         jobs = []
-        for resource in layout.place(unit, listed):
+        for resource in inventory.resources:
             if self._options.wanted(resource):
                 job = await self._look(resource, held)
                 if job is not None:
                     jobs.append(job)
-        return jobs
+        return Survey(jobs, inventory.whole)
 
     async def _ledger(self, unit: Unit) -> ledger.Replay:
         path = self._mirror.ledger_path(unit.id)

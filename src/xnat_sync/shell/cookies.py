@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from http.cookies import BaseCookie, Morsel, SimpleCookie
+from http.cookies import BaseCookie, Morsel
 
 import aiohttp
 from aiohttp.typedefs import LooseCookies
 from yarl import URL
+
+from xnat_sync.core.model import Cookie, Secret
 
 SESSION = "JSESSIONID"
 EXPIRATION = "SESSION_EXPIRATION_TIME"
@@ -25,18 +27,26 @@ _TIMES = re.compile(EXPIRATION + r'="?(\d{1,15})(?:,|\\054)(\d{1,12})"?')
 class GuardedJar(aiohttp.CookieJar):
     """A cookie jar that keeps the sticky cookies of load balancers, and the session id it was given.
 
-    IP-address hosts are served too, which aiohttp's jar does not do unasked.
+    IP-address hosts are served too, which aiohttp's jar does not do unasked; and values go back as they came, without
+    quotes around those that hold a ``/`` or ``=``, which load balancers would not know again.
     """
 
     def __init__(self) -> None:
-        super().__init__(unsafe=True)
+        super().__init__(unsafe=True, quote_cookie=False)
 
     def adopt(self, session_id: str, origin: URL) -> None:
         """Make ``session_id`` the live one, for ``origin`` only."""
-        cookie = SimpleCookie()
-        cookie[SESSION] = session_id
-        cookie[SESSION]["path"] = "/"
-        super().update_cookies(cookie, origin)
+        super().update_cookies([(SESSION, _morsel(SESSION, session_id, "/"))], origin)
+
+    def plant(self, cookies: Iterable[Cookie], origin: URL) -> None:
+        """Send these too, to ``origin`` only."""
+        for cookie in cookies:
+            self.update_cookies([(cookie.name, _morsel(cookie.name, cookie.value.reveal(), cookie.path))], origin)
+
+    def others(self) -> tuple[Cookie, ...]:
+        """What is sent beside the session id."""
+        found = (morsel for morsel in self if morsel.key not in _GUARDED)
+        return tuple(Cookie(morsel.key, Secret(morsel.value), morsel["path"] or "/") for morsel in found)
 
     def forget(self) -> None:
         """Drop the session id, so that the next request is nobody's."""
@@ -52,6 +62,13 @@ class GuardedJar(aiohttp.CookieJar):
         """The same, from ``Set-Cookie`` headers."""
         kept = [header for header in headers if header.partition("=")[0].strip() not in _GUARDED]
         super().update_cookies_from_headers(kept, response_url)
+
+
+def _morsel(name: str, value: str, path: str) -> Morsel[str]:
+    morsel: Morsel[str] = Morsel()
+    morsel.set(name, value, value)
+    morsel["path"] = path
+    return morsel
 
 
 def offered_session(headers: Sequence[str]) -> str | None:

@@ -355,11 +355,12 @@ async def read_text(path: str) -> str:
     with anyio.CancelScope(shield=True):
         try:
             async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-                return await file.read()
+                text: str = await file.read()
         except FileNotFoundError:
-            return ""
+            text = ""
         except OSError as error:
             raise _trouble(error, path) from error
+    return text
 
 
 async def append_text(path: str, text: str) -> None:

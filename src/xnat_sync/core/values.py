@@ -1,0 +1,111 @@
+"""Text -> value, for settings: durations, sizes, switches, numbers, URLs, session ids.
+
+Every parser raises ``ValueError`` with what would have been right, and never with what was given: that may be a secret.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+
+from .model import Secret
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(B?)", re.IGNORECASE)
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", ""})
+# Tomcat's id is 32 hex digits; behind a load balancer the name of a node follows a dot.
+_SESSION_ID = re.compile(r"[\w.!:~-]{1,200}", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """``90s``, ``45m``, ``8h``, ``7d`` or plain seconds -> seconds."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("a duration is written like 90s, 45m, 8h or 7d")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def size(text: str) -> int:
+    """``50M``, ``500G`` (powers of 1024), ``50MB`` (powers of 1000) or plain bytes -> bytes."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("a size is written like 50M, 10G or 2T, or 10GB for powers of 1000")
+    power = " KMGT".index(found[2].upper() or " ")
+    return int(float(found[1]) * (1000 if found[3] and power else 1024) ** power)
+
+
+def flag(text: str) -> bool:
+    """Yes or no."""
+    word = text.strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError("this is switched with 1 or 0")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or not low <= int(text) <= high:
+            raise ValueError(f"this is a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """One of a few words."""
+
+    def parse(text: str) -> str:
+        if text.strip() not in words:
+            raise ValueError(f"this is one of {', '.join(words)}")
+        return text.strip()
+
+    return parse
+
+
+def host(text: str) -> str:
+    """The URL of a site, with ``https://`` where no scheme is given and without a slash at its end."""
+    url = text.strip().rstrip("/")
+    if "://" not in url:
+        url = f"https://{url}"
+    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", url):
+        raise ValueError("a host is written like https://xnat.example.org or https://example.org/xnat")
+    return url
+
+
+def proxy(text: str) -> str:
+    """The URL of an HTTP proxy, which may hold a login for it."""
+    url = text.strip()
+    if "://" not in url:
+        url = f"http://{url}"
+    if not re.fullmatch(r"https?://[^/\s?#]+/?", url):
+        raise ValueError("a proxy is written like http://proxy.example.org:3128; SOCKS is not spoken")
+    return url
+
+
+def user(text: str) -> str:
+    """A login name, or ``PROVIDER/NAME``; HTTP gives the colon another meaning."""
+    name = text.strip()
+    if not name or ":" in name or not name.isprintable():
+        raise ValueError("a user name holds no colon and nothing that cannot be printed")
+    return name
+
+
+def session_id(text: str) -> Secret:
+    """A pasted session id, taken out of what browsers and tools show around it; ``-`` stays as it is."""
+    inner = text.strip().partition(";")[0].strip().strip("\"'").removeprefix("JSESSIONID=")
+    if not _SESSION_ID.fullmatch(inner):
+        raise ValueError("a session id is 32 letters and digits, the whole of what URL/data/JSESSION shows")
+    return Secret(inner)
+
+
+def date(text: str) -> str:
+    """A day, written as ISO 8601 writes it. Raises ``ValueError``."""
+    try:
+        return datetime.date.fromisoformat(text.strip()).isoformat()
+    except ValueError:
+        raise ValueError("a day is written like 2026-01-31") from None

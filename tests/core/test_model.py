@@ -1,0 +1,117 @@
+"""The vocabulary: values that cannot change, names as people read them, and a secret that never shows itself."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import FrozenInstanceError, asdict, is_dataclass
+from enum import Enum
+
+import pytest
+
+from xnat_sync.core import model
+from xnat_sync.core.model import (
+    Job,
+    Level,
+    Login,
+    LoginKind,
+    OnDisk,
+    Place,
+    RemoteFile,
+    Resource,
+    Secret,
+    Unit,
+    UnitKind,
+    Want,
+)
+
+SESSION = Unit(UnitKind.EXPERIMENT, "P1", "XNAT_E1", "S1_MR1", "S1/S1_MR1")
+SUBJECT = Unit(UnitKind.SUBJECT, "P1", "XNAT_S1", "S1", "S1")
+PROJECT = Unit(UnitKind.PROJECT, "P1", "P1", "P1", "")
+TYPES = [
+    each
+    for _, each in inspect.getmembers(model, inspect.isclass)
+    if each.__module__ == model.__name__ and not issubclass(each, Enum)
+]
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
+def test_every_type_is_slotted_and_if_it_is_data_frozen(kind: type) -> None:
+    assert "__slots__" in vars(kind)
+    if is_dataclass(kind):
+        with pytest.raises((FrozenInstanceError, TypeError)):
+            kind.__new__(kind).any_name = 1  # type: ignore[attr-defined]
+
+
+def test_the_levels_are_the_words_of_the_option() -> None:
+    assert [str(level) for level in Level] == [
+        "scans",
+        "session",
+        "assessors",
+        "reconstructions",
+        "subject",
+        "project",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "place", "label", "path", "name"),
+    [
+        (SESSION, Place(Level.SCAN, "4"), "DICOM", "S1/S1_MR1/f", "S1_MR1 scans/4 DICOM"),
+        (SESSION, Place(Level.SESSION), "LOGS", "S1/S1_MR1/f", "S1_MR1 session LOGS"),
+        (SESSION, Place(Level.ASSESSOR, "A1", "out"), "", "S1/S1_MR1/f", "S1_MR1 assessors/A1 12"),
+        (SESSION, Place(Level.RECONSTRUCTION, "r"), "x", "S1/S1_MR1/f", "S1_MR1 reconstructions/r x"),
+        (SUBJECT, Place(Level.SUBJECT), "DOCS", "S1/f", "S1 DOCS"),
+        (PROJECT, Place(Level.PROJECT), "DOCS", "f", "P1 DOCS"),
+    ],
+    ids=["scan", "session", "assessor, no label", "reconstruction", "subject", "project"],
+)
+def test_a_resource_says_where_it_lies_and_how_people_call_it(
+    unit: Unit, place: Place, label: str, path: str, name: str
+) -> None:
+    resource = Resource(unit, place, "12", label, (), "f")
+    assert (resource.path, resource.name) == (path, name)
+
+
+def test_a_job_brings_the_bytes_that_are_known() -> None:
+    resource = Resource(SESSION, Place(Level.SCAN, "4"), "12", "DICOM", ())
+    wants = tuple(Want(RemoteFile(str(size), size, None), str(size), "new") for size in (5, None, 0, 7))
+    assert Job(resource, wants, fresh=True).bytes == 12
+    assert Job(resource, (), fresh=True).bytes == 0
+
+
+def test_what_stands_on_disk_is_compared_by_value() -> None:
+    assert OnDisk(1, 2) == OnDisk(1, 2, regular=True)
+    assert OnDisk(1, 2) != OnDisk(1, 2, regular=False)
+
+
+def test_a_secret_shows_itself_to_nobody_but_who_asks() -> None:
+    secret = Secret("s3cret")
+    login = Login(LoginKind.PASSWORD, "jdoe", secret, "stdin")
+    shown = [f"{secret}", f"{secret!r}", f"{secret!s}", "%s" % secret, str([secret]), repr(login), str(asdict(login))]  # noqa: UP031
+    assert not any("s3cret" in text for text in shown)
+    assert repr(secret) == "Secret(***)"
+    assert secret.reveal() == "s3cret"
+    assert not hasattr(secret, "__dict__")
+
+
+def test_secrets_are_compared_by_what_they_hide() -> None:
+    assert Secret("a") == Secret("a") == copy.deepcopy(Secret("a"))
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "renewable"),
+    [
+        (LoginKind.PASSWORD, True),
+        (LoginKind.TOKEN, True),
+        (LoginKind.PASTED, False),
+        (LoginKind.KEPT, False),
+        (LoginKind.COOKIES, False),
+    ],
+)
+def test_a_session_is_renewed_only_with_a_password_or_token(kind: LoginKind, renewable: bool) -> None:
+    assert Login(kind).renewable is renewable
+    assert Login(kind).secret == Secret("")
