@@ -68,6 +68,8 @@ class Server:
             self._thread.join()
             self._thread = None
             raise failure[0]
+        # A request ends a moment after its client has the answer, and that moment counts for its session.
+        self.site.clock.before_advance.append(self._settle)
         return self
 
     def stop(self) -> None:
@@ -79,6 +81,7 @@ class Server:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(stopping.set)
         thread.join()
+        self.site.clock.before_advance.remove(self._settle)
         self._thread = self._loop = self._stopping = None
         old = self._sessions
         self._past = (
@@ -126,10 +129,15 @@ class Server:
         try:
             await self._stopping.wait()
         finally:
+            # No more is accepted, and what was just accepted becomes a connection; a listener that is closed before
+            # would leave it open for ever, with nobody to close it.
+            self._loop.remove_reader(listener)
+            for _ in range(_SETTLE_TURNS):
+                await asyncio.sleep(0)
+                for connection in web_server.connections:
+                    if connection.transport is not None:
+                        connection.transport.abort()
             endpoint.close()
-            for connection in web_server.connections:
-                if connection.transport is not None:
-                    connection.transport.abort()
             await service.drop()
             await web_server.shutdown(_SHUTDOWN_S)
             await endpoint.wait_closed()

@@ -93,7 +93,8 @@ class Service:
             aborted = False
             return sent
         finally:
-            self._running.discard(task)  # type: ignore[arg-type]
+            if task is not None:
+                self._running.discard(task)
             self.log.end(record, aborted=aborted)
 
     async def drop(self) -> None:

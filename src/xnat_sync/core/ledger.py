@@ -63,7 +63,7 @@ def header_line(unit: Unit) -> str:
 
 def held_line(resource: Resource, files: Iterable[Held]) -> str:
     """The line that says that these files of ``resource`` are held."""
-    prefix = f"{resource.folder}/"
+    prefix = f"{resource.folder}/" if resource.folder else ""
     return _dump(
         {
             "held": resource.id,
@@ -101,25 +101,32 @@ def replay(text: str) -> Replay:
 
 def _apply(state: Replay, entry: dict[str, Any]) -> None:
     if "held" in entry:
-        folder, resource = str(entry["folder"]), str(entry["held"])
+        folder, resource = _text(entry["folder"]), _text(entry["held"])
         read = [_held(folder, resource, file) for file in entry["files"]]
         state.files.update({held.at: held for held in read})
     elif "gone" in entry:
-        for path in entry["gone"]:
+        for path in [_text(path) for path in entry["gone"]]:
             state.files.pop(path, None)
     elif "folder" in entry:
-        state.folder = str(entry["folder"])
+        state.folder = _text(entry["folder"])
 
 
 def _held(folder: str, resource: str, file: dict[str, Any]) -> Held:
-    path = file["path"]
-    size, md5, mtime_ns = file["size"], file["md5"], file["mtime_ns"]
-    at = file.get("at", path)
-    if not (isinstance(path, str) and isinstance(at, str) and isinstance(md5, str)):
-        raise TypeError("a path or digest is no text")
-    if not (isinstance(size, int) and isinstance(mtime_ns, int)):
-        raise TypeError("a size or time is no number")
-    return Held(f"{folder}/{at}", path, size, md5, mtime_ns, resource)
+    path, at = _text(file["path"]), _text(file.get("at", file["path"]))
+    size, mtime_ns = _number(file["size"]), _number(file["mtime_ns"])
+    return Held(f"{folder}/{at}" if folder else at, path, size, _text(file["md5"]), mtime_ns, resource)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("not a number")
+    return value
 
 
 def _dump(entry: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -54,8 +55,26 @@ _DOWN = re.compile(rb"maintenance|temporarily unavailable|down for|service unava
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.I | re.S)
 
 
-def cause(status: int, location: str, content_type: str, body: bytes, asked: str) -> Cause:
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The cause with what helps to understand it: the status, and the page's title or the redirect's target."""
+
+    cause: Cause
+    status: int = 0
+    detail: str = ""
+
+
+def why(status: int, location: str, content_type: str, body: bytes, asked: str) -> Why:
     """Why; ``asked`` is the path of the request, ``body`` the first few thousand bytes of the answer's."""
+    found = _cause(status, location, content_type, body, asked)
+    if location:
+        # The query of a sign-on redirect holds its state, which is nobody's business.
+        target = location.partition("?")[0].partition("#")[0]
+        return Why(found, status, target.removesuffix(asked) if found is Cause.MOVED else target)
+    return Why(found, status, title(body))
+
+
+def _cause(status: int, location: str, content_type: str, body: bytes, asked: str) -> Cause:
     match status:
         case 401:
             return Cause.REFUSED
@@ -94,10 +113,10 @@ def title(body: bytes) -> str:
 _BROWSER = "open {base}/data/JSESSION in a browser that is logged in, and pass the new id with --jsession -"
 
 
-def error(why: Cause, login: Login, base: str, *, status: int, detail: str = "") -> RunError:
-    """The error that ends the run. ``detail`` is the title of the page, or the address of the redirect."""
-    told = f" ({detail})" if detail else ""
-    match why:
+def error(found: Why, login: Login, base: str) -> RunError:
+    """The error that ends the run."""
+    told = f" ({found.detail})" if found.detail else ""
+    match found.cause:
         case Cause.EXPIRED:
             return LoginRefused(
                 f"{base}: the password{_of(login)} has expired: log in with a browser and choose a new one"
@@ -123,7 +142,7 @@ def error(why: Cause, login: Login, base: str, *, status: int, detail: str = "")
             go_on = _BROWSER.format(base=base)
             if login.renewable:
                 return LoginRefused(
-                    f"{base}{page and ' ' + page}: a sign-on service or proxy stands before it, which takes no "
+                    f"{base} {page}: a sign-on service or proxy stands before it, which takes no "
                     f"password from a program: {go_on}, or use --cookie-file"
                 )
             return SessionEnded(
@@ -131,35 +150,35 @@ def error(why: Cause, login: Login, base: str, *, status: int, detail: str = "")
                 "export the browser's cookies while you are logged in, and pass them with --cookie-file"
             )
     if login.renewable:
-        return _refused(why, login, base, status)
-    return _ended(why, login, base)
+        return _refused(found, login, base)
+    return _ended(found.cause, login, base)
 
 
 def _of(login: Login) -> str:
     return f" of {login.user!r}" if login.user and login.kind is not LoginKind.TOKEN else ""
 
 
-def _refused(why: Cause, login: Login, base: str, status: int) -> RunError:
-    if why is Cause.REFUSED and login.kind is LoginKind.TOKEN:
+def _refused(found: Why, login: Login, base: str) -> RunError:
+    if found.cause is Cause.REFUSED and login.kind is LoginKind.TOKEN:
         return LoginRefused(
             f"{base} refused the kept alias token: it has ended or was taken back; "
             "get a new one with 'xnat-sync login --token'"
         )
-    if why is Cause.REFUSED:
+    if found.cause is Cause.REFUSED:
         return LoginRefused(
             f"{base} refused the login of {login.user!r}, and does not say why: a wrong or expired secret, a locked "
             "account, or too many open sessions; it is not tried again, so that no account is locked"
         )
-    if why in (Cause.GUEST, Cause.NOBODY):
+    if found.cause in (Cause.GUEST, Cause.NOBODY):
         return LoginRefused(f"{base} took the login of {login.user!r} but logged nobody in")
     return LoginRefused(
-        f"{base} answered {status} without a session id: is this the URL of an XNAT, and does it take passwords? "
+        f"{base} answered {found.status} without a session id: is this the URL of an XNAT, and does it take passwords? "
         "At a federated site paste a session id with --jsession -"
     )
 
 
-def _ended(why: Cause, login: Login, base: str) -> RunError:
-    guest = ", and the site takes it for a guest's" if why is Cause.GUEST else ""
+def _ended(cause: Cause, login: Login, base: str) -> RunError:
+    guest = ", and the site takes it for a guest's" if cause is Cause.GUEST else ""
     go_on = _BROWSER.format(base=base)
     match login.kind:
         case LoginKind.PASTED:

@@ -102,6 +102,12 @@ OPTIONS: Sequence[Option] = (
            mirror=True),
     Option("dry_run", ("--dry-run",), flag, False, "Only say what would be fetched, and why.", mirror=True,
            profile=False),
+    Option("layout", ("--layout",), str, "short", "Folders to mirror into: short, xnat, or a template such as "
+           "{subject}/{session}/{scan}-{scan_type}/{resource}.", "TEMPLATE", mirror=True),
+    Option("store", ("--store",), one_of("files", "zip"), "files", "Keep files, or one zip a resource.", "HOW",
+           mirror=True),
+    Option("metadata", ("--metadata",), flag, False, "Store each experiment's own record beside its data.",
+           mirror=True),
     *(
         Option(f"{exclude}{kind}", _flags(exclude, flags), str, (),
                f"{'Leave out' if exclude else 'Only'} {what} that match; a glob, or re: and a regular expression; may "
@@ -156,6 +162,9 @@ class Settings:
     listers: int
     overwrite: bool
     dry_run: bool
+    layout: str
+    store: str
+    metadata: bool
     subject: tuple[str, ...]
     exclude_subject: tuple[str, ...]
     experiment: tuple[str, ...]

@@ -27,6 +27,11 @@ def segment(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass")
 
 
+def token_invalidate(alias: str) -> str:
+    """Makes an alias token worthless. The secret is left out: addresses end up in the logs of servers."""
+    return f"/data/services/tokens/invalidate/{segment(alias)}"
+
+
 def file_path(path: str) -> str:
     """A file's path within its resource, its slashes kept."""
     return quote(path, safe="/", errors="surrogatepass")

@@ -1,144 +1,117 @@
-"""Where a login comes from: the ways in, in their documented order, and the session kept between commands.
+"""The ways in, in their documented order; each is looked at only when it is its turn.
 
-In order: a pasted session id, the session kept by ``login``, then a password or alias token from standard input, the
-environment, or netrc, and last a prompt if there is a terminal. A secret is never an argument and never printed.
+A pasted session id; a browser's cookies; the session kept by ``login``; the alias token kept by ``login --token``; then
+one password (see ``passwords``). A pasted session that ended stops the run; a kept one is passed over for the next way.
 """
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import hashlib
-import json
-import netrc as netrc_format
+import ipaddress
 import os
-import stat
-import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-import platformdirs
-
-from xnat_sync.core.errors import UsageError
-from xnat_sync.core.model import Login, LoginKind, Secret
+from xnat_sync.core import cookiefile, values
+from xnat_sync.core.errors import SessionEnded, UsageError
+from xnat_sync.core.model import Login, LoginKind
 from xnat_sync.core.settings import Settings
+
+from . import kept, passwords
 
 
 def site(settings: Settings) -> str:
     """The URL of the site. Raises ``UsageError`` if none is set, or if it would carry secrets in the clear."""
     if settings.host is None:
         raise UsageError("which XNAT? Name it with --host https://… or in the environment as XNAT_HOST")
+    if not settings.allow_http and in_the_clear(settings.host):
+        raise UsageError(
+            f"{settings.host} is not https: everybody on the way could read the login and the data; "
+            "if there is no other way, say --allow-http"
+        )
     return settings.host
 
 
-def candidates(settings: Settings, environment: Mapping[str, str]) -> Iterator[Login]:
-    """The ways in, the first to try first; each is looked up only when it is asked for."""
+def in_the_clear(url: str) -> bool:
+    """Whether talking to ``url`` is unencrypted and leaves this machine."""
+    parts = urlsplit(url)
+    name = (parts.hostname or "").lower()
+    if parts.scheme == "https" or name == "localhost" or name.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return True
+
+
+def candidates(settings: Settings, *, with_kept: bool = True) -> Iterator[Login]:
+    """The ways in, the first to try first. Asking for the next one says that a kept one has ended, and forgets it."""
     url = site(settings)
     if settings.jsession is not None:
-        text = settings.jsession.reveal()
-        pasted = _read_secret_line("a session id") if text == "-" else text
-        yield Login(LoginKind.PASTED, secret=Secret(pasted.strip()), origin=settings.sources["jsession"])
+        yield Login(LoginKind.PASTED, secret=_pasted(settings), origin=settings.sources["jsession"])
         return
-    kept = read_kept(url)
-    if kept is not None and settings.user in (None, kept.user) and not settings.password_stdin:
-        yield kept
-    if settings.password_stdin:
-        user = settings.user or _fail("--password-stdin needs --user")
-        yield Login(LoginKind.PASSWORD, user, Secret(_read_secret_line("a password")), "--password-stdin")
+    if settings.cookie_file is not None:
+        yield _from_cookies(os.path.expanduser(settings.cookie_file), url)
         return
-    password = environment.get("XNAT_PASS")
-    if password and settings.user:
-        yield Login(LoginKind.PASSWORD, settings.user, Secret(password), "environment XNAT_PASS")
-        return
-    if not settings.no_netrc and (found := _from_netrc(url, settings)) is not None:
-        yield found
-        return
-    if sys.stdin.isatty():
-        user = settings.user or input(f"User name at {url}: ").strip()
-        yield Login(LoginKind.PASSWORD, user, Secret(getpass.getpass(f"Password of {user}: ")), "prompt")
+    ended = ""
+    if with_kept and not settings.password_stdin:
+        session = kept.read_session(url)
+        if session is not None and _is_of(settings.user, session.user, session.asked):
+            yield session.login(kept.session_path(url))
+            kept.forget(kept.session_path(url))
+        token = kept.read_token(url)
+        if token is not None and _is_of(settings.user, token.user):
+            path = kept.token_path(url)
+            if token.ends is None or token.ends > time.time():
+                alias = token.alias.reveal()
+                yield Login(LoginKind.TOKEN, alias, token.secret, f"alias token kept in {path}", ends=token.ends)
+                kept.forget(path)
+            else:
+                ended = f"the kept alias token for {url} ended {moment(token.ends)}: run 'xnat-sync login --token' again"
+    password = passwords.of(settings, url)
+    if password is not None:
+        yield password
+    elif ended:
+        raise SessionEnded(ended)
 
 
 def none_left(settings: Settings) -> UsageError:
     """The error for when there is no way in at all."""
     return UsageError(
         f"no login for {site(settings)}: run 'xnat-sync login', or set XNAT_USER and XNAT_PASS, or use a netrc "
-        "file; at a federated site paste a session id with --jsession"
+        "file; at a federated site paste a session id with --jsession -"
     )
 
 
-def _fail(message: str) -> str:
-    raise UsageError(message)
+def moment(seconds: float) -> str:
+    """A moment for people."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _read_secret_line(what: str) -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Paste {what}: ")
-    text = sys.stdin.readline().rstrip("\r\n")
-    if not text:
-        raise UsageError(f"{what} was to come from standard input, which is empty")
-    return text
+def _is_of(wanted: str | None, *names: str) -> bool:
+    return wanted is None or wanted in names or wanted.rpartition("/")[2] == names[0]
 
 
-def _from_netrc(url: str, settings: Settings) -> Login | None:
-    path = settings.netrc or os.path.expanduser("~/.netrc")
+def _pasted(settings: Settings) -> values.Secret:
+    given = settings.jsession
+    assert given is not None  # noqa: S101
+    if given.reveal() != "-":
+        return given
     try:
-        with open(path, encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                raise UsageError(f"{path} holds passwords and others may read it: chmod 600 {path}")
-        entry = netrc_format.netrc(path).authenticators(urlsplit(url).hostname or "")
-    except FileNotFoundError:
-        if settings.netrc and settings.sources["netrc"].startswith("option"):
-            raise UsageError(f"{path} does not exist") from None
-        return None
-    except (OSError, netrc_format.NetrcParseError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as netrc: {error}") from None
-    if entry is None or not entry[2] or settings.user not in (None, "", entry[0]):
-        return None
-    return Login(LoginKind.PASSWORD, entry[0], Secret(entry[2]), f"netrc {path}")
+        return values.session_id(passwords.read_line("a session id").reveal())
+    except ValueError as error:
+        raise UsageError(f"standard input: {error}") from None
 
 
-# -- the session kept between commands ------------------------------------------------------------------------------
-
-
-def _kept_path(url: str) -> str:
-    name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    host = "".join(c if c.isalnum() or c in "-." else "_" for c in urlsplit(url).netloc)
-    return os.path.join(platformdirs.user_state_dir("xnat-sync"), "sessions", f"{host}-{name}.json")
-
-
-def read_kept(url: str) -> Login | None:
-    """The session kept for this site, if there is one that only its owner may read."""
-    path = _kept_path(url)
+def _from_cookies(path: str, url: str) -> Login:
+    text = kept.read_private(path, "a session")
+    if text is None:
+        raise UsageError(f"the cookie file {path} does not exist")
     try:
-        with open(path, encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                return None
-            kept = json.load(file)
-        return Login(LoginKind.KEPT, str(kept["user"]), Secret(str(kept["jsession"])), f"kept in {path}")
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def keep(url: str, user: str, session_id: str) -> str:
-    """Keep a session for this site in a file of mode 0600; returns its path."""
-    path = _kept_path(url)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fresh = f"{path}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(fresh)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        json.dump({"url": url, "user": user, "jsession": session_id}, file)
-    os.replace(fresh, path)
-    return path
-
-
-def forget(url: str) -> bool:
-    """Forget the session kept for this site; False if there was none."""
-    try:
-        os.unlink(_kept_path(url))
-    except FileNotFoundError:
-        return False
-    return True
+        found = cookiefile.for_site(text, url, time.time())
+    except ValueError as error:
+        raise UsageError(f"the cookie file {path} {error}") from None
+    return Login(
+        LoginKind.COOKIES, secret=found.session, origin=f"cookie file {path}", cookies=found.others, ends=found.ends
+    )

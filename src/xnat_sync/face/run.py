@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from xnat_sync import __version__
-from xnat_sync.core import events, listing, names, retry, urls, wire
+from xnat_sync.core import events, layout, listing, names, retry, urls, wire
 from xnat_sync.core.errors import ItemError, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
@@ -157,7 +157,7 @@ async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login])
         target = await with_client(settings, lambda client: project_of(settings, client, asked))
     else:
         target = asked
-    wanted = selection(settings, target)
+    wanted, folders = selection(settings, target), layout.parse(settings.layout)
     run = _Run(settings, target.project)
     clients: list[net.Client] = []
 
@@ -170,7 +170,14 @@ async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login])
         async with AsyncExitStack() as stack:
             stack.push_async_exit(client)
             options = RunOptions(
-                settings.jobs, settings.listers, settings.overwrite, settings.dry_run, policy(settings)
+                jobs=settings.jobs,
+                listers=settings.listers,
+                overwrite=settings.overwrite,
+                dry_run=settings.dry_run,
+                metadata=settings.metadata,
+                layout=folders,
+                store=settings.store,
+                policy=policy(settings),
             )
             engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
             async with anyio.create_task_group() as group:

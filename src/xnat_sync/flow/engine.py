@@ -8,6 +8,7 @@ Units that failed are listed and tried once more after all others, by when a ser
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from xnat_sync.core import events, layout, listing, retry, urls
-from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, Vanished
+from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
 from xnat_sync.core.model import Experiment, Job, Level, Unit
 from xnat_sync.core.select import Selection
 from xnat_sync.shell import disk
@@ -28,6 +29,7 @@ from .bus import Bus
 from .commit import Committer
 from .fetch import Fetcher
 from .inventory import Lister
+from .metadata import Metadata
 from .walk import Survey, Walker, WalkOptions
 
 GRACE = 10.0
@@ -41,6 +43,9 @@ class RunOptions:
     listers: int = 2
     overwrite: bool = False
     dry_run: bool = False
+    metadata: bool = False
+    layout: layout.Layout = layout.SHORT
+    store: str = "files"
     policy: retry.Policy = retry.Policy()  # noqa: RUF009
 
 
@@ -115,11 +120,12 @@ class Engine:
         self._attempts = Attempts(client, bus, options.policy)
         self._fetcher = Fetcher(client, self._attempts, bus, options.jobs, lambda: stop.stopping)
         self._committer = Committer(bus, mirror)
+        records = Metadata(client, self._attempts, bus, mirror, overwrite=options.overwrite)
         self._walker = Walker(
-            Lister(client, self._attempts, bus),
+            Lister(client, self._attempts, bus, options.layout),
             bus,
             mirror,
-            WalkOptions(options.overwrite, not options.dry_run, selection.takes),
+            WalkOptions(options.overwrite, not options.dry_run, selection.takes, records if options.metadata else None),
         )
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
@@ -129,6 +135,7 @@ class Engine:
         """Mirror, and tell of it on the bus. Raises ``RunError``, alone or in a group; returns early if stopped."""
         if not self._options.dry_run:
             await anyio.to_thread.run_sync(self._mirror.prepare)
+        await self._check_form()
         units: list[Unit] = []
         with self._stop.intake():
             units = self._selection.units(await self._all_units())
@@ -140,6 +147,20 @@ class Engine:
             await self._pass(again)
         if not self._stop.stopping and not self._bus.tally.failed:
             self._selection.complain()
+
+    async def _check_form(self) -> None:
+        """Refuse to mix layouts or stores in one mirror; a new mirror takes the form that is asked for."""
+        asked = {"layout": self._options.layout.text, "store": self._options.store}
+        try:
+            found = json.loads(await disk.read_text(self._mirror.form_path) or "null")
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            if not self._options.dry_run:
+                await disk.replace_text(self._mirror.form_path, json.dumps(asked) + "\n")
+        elif found != asked:
+            form = f"--layout '{found.get('layout')}' --store {found.get('store')}"
+            raise UsageError(f"{self._mirror.root} was made with {form}: go on with these, or name another --dest")
 
     async def _all_units(self) -> dict[str, Unit]:
         project = self._project
@@ -157,7 +178,7 @@ class Engine:
             # Subjects may have no experiment and yet have files.
             others = Level.SUBJECT in self._selection.effective_levels
             known = await self._attempts(what, subjects) if others else {}
-            return layout.units(project, found, known)
+            return layout.units(project, found, known, self._options.layout)
         except (Vanished, Refused) as error:
             raise NotVisible(
                 f"project {project!r} does not exist, or {self._client.user!r} may not see it: "

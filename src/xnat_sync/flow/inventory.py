@@ -35,7 +35,9 @@ class Inventory:
 class Lister:
     """Takes the inventory of units for one run."""
 
-    def __init__(self, client: Client, attempts: Attempts, bus: Bus) -> None:
+    def __init__(self, client: Client, attempts: Attempts, bus: Bus, folders: layout.Layout = layout.SHORT) -> None:
+        """``folders`` says where things are to lie."""
+        self._layout = folders
         self._client = client
         self._attempts = attempts
         self._bus = bus
@@ -63,7 +65,7 @@ class Lister:
         files = sum(len(resource.files) for resource in found)
         self._bus(events.Listed(unit.id, unit.label, len(found), files, listing.total_bytes(found)))
         types = {row.owner: row.detail for row in rows if row.category == "scans"}
-        return Inventory(layout.place(unit, found, types, await self._labels(unit, found)), whole)
+        return Inventory(layout.place(unit, found, types, await self._labels(unit, found), self._layout), whole)
 
     async def _rows(self, unit: Unit) -> list[ResourceRow]:
         what = f"resources of {unit.label}"

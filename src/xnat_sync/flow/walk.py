@@ -19,6 +19,7 @@ from xnat_sync.shell import disk
 
 from .bus import Bus
 from .inventory import Lister
+from .metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class WalkOptions:
     overwrite: bool = False
     record: bool = True
     wanted: Callable[[Resource], bool] = lambda _: True
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,16 @@ class Walker:
         """
         inventory = await self._lister.take(unit)
         held = await self._ledger(unit)
+        whole = inventory.whole
+        if self._options.metadata is not None and self._options.record:
+            whole &= await self._options.metadata.keep(unit, held)
         jobs = []
         for resource in inventory.resources:
             if self._options.wanted(resource):
                 job = await self._look(resource, held)
                 if job is not None:
                     jobs.append(job)
-        return Survey(jobs, inventory.whole)
+        return Survey(jobs, whole)
 
     async def _ledger(self, unit: Unit) -> ledger.Replay:
         path = self._mirror.ledger_path(unit.id)

@@ -31,17 +31,20 @@ class GuardedJar(aiohttp.CookieJar):
     quotes around those that hold a ``/`` or ``=``, which load balancers would not know again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, origin: URL) -> None:
+        """``origin`` is the one site that gets the session id."""
         super().__init__(unsafe=True, quote_cookie=False)
+        self._origin = origin
 
-    def adopt(self, session_id: str, origin: URL) -> None:
-        """Make ``session_id`` the live one, for ``origin`` only."""
-        super().update_cookies([(SESSION, _morsel(SESSION, session_id, "/"))], origin)
+    def adopt(self, session_id: str) -> None:
+        """Make ``session_id`` the live one."""
+        super().update_cookies([(SESSION, _morsel(SESSION, session_id, "/"))], self._origin)
 
-    def plant(self, cookies: Iterable[Cookie], origin: URL) -> None:
-        """Send these too, to ``origin`` only."""
+    def plant(self, cookies: Iterable[Cookie]) -> None:
+        """Send these too."""
         for cookie in cookies:
-            self.update_cookies([(cookie.name, _morsel(cookie.name, cookie.value.reveal(), cookie.path))], origin)
+            morsel = _morsel(cookie.name, cookie.value.reveal(), cookie.path)
+            self.update_cookies([(cookie.name, morsel)], self._origin)
 
     def others(self) -> tuple[Cookie, ...]:
         """What is sent beside the session id."""

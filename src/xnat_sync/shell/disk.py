@@ -340,6 +340,30 @@ class Mirror:
         with translated(target):
             os.rename(f"{stage.tree}/{local}", target)
 
+    def put(self, at: str, data: bytes) -> OnDisk:
+        """Give a small file its final name, whole and durable, in place of what may stand there."""
+        target, fresh = self.path(at), f"{self.state}/staging/{_short(at)}.new"
+        make_folder(os.path.dirname(target), self.root)
+        writer = Writer(fresh)
+        try:
+            writer.write(data)
+            writer.close(sync=True)
+            with translated(target):
+                os.rename(fresh, target)
+        except BaseException:
+            writer.drop()
+            raise
+        sync_paths([os.path.dirname(target)])
+        stat = stat_of(target)
+        if stat is None:
+            raise DiskTrouble(f"{target} is gone as soon as it was written: does another process remove it?")
+        return stat
+
+    @property
+    def form_path(self) -> str:
+        """What form the mirror has: its layout, and whether it keeps files or zips."""
+        return f"{self.state}/mirror.json"
+
     def ledger_path(self, unit: str) -> str:
         """The ledger of a unit."""
         return f"{self.state}/sessions/{names.safe(unit)}.jsonl"

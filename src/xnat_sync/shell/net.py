@@ -1,17 +1,17 @@
-"""The only module that speaks HTTP: one session, one cookie jar, one login at a time, idle time-outs only.
+"""The only module that speaks HTTP: one session, one cookie jar, idle time-outs only.
 
 A request goes out with the live session id. An answer that shows that the server did not know the session (401, a
-redirect, a web page, or a new anonymous session id beside a 200) is not believed: ``/data/auth`` is asked, the login
-renewed once for all workers if it ended and can be, and the request repeated. No redirect is ever followed.
+redirect, a web page, or a new anonymous session id beside a 200) is not believed: ``login`` makes sure that somebody is
+logged in, and the request is repeated. No redirect is ever followed.
 """
 
 from __future__ import annotations
 
-import base64
 import email.utils
+import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -20,29 +20,33 @@ import anyio
 from yarl import URL
 
 from xnat_sync import __version__
-from xnat_sync.core import listing, retry, urls
+from xnat_sync.core import listing, retry, token, urls
 from xnat_sync.core.errors import (
     BadListing,
-    LoginRefused,
     Refused,
-    RunError,
     ServerUnavailable,
-    SessionEnded,
     Transient,
+    UsageError,
     Vanished,
 )
-from xnat_sync.core.model import Login, LoginKind
+from xnat_sync.core.model import Cookie, Login
+from xnat_sync.core.token import Token
 
 from .cookies import GuardedJar, lifetime, offered_session
+from .login import LoginKeeper, Reply
 
 USER_AGENT = f"xnat-sync/{__version__}"
 READ_BUFFER = 1 << 20
+# All of a login's answer, and enough of a web page to know it by.
+_SHORT = 8192
+# How often a request is repeated, each time with a fresh login, before it is given up as never logged in.
+_ROUNDS = 3
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class NetOptions:
-    """How to reach the server. Times in seconds; ``ca_bundle`` is a file; ``proxy`` a URL."""
+    """How to reach the server. Times in seconds; ``ca_bundle`` is a file or folder; ``proxy`` a URL."""
 
     idle_timeout: float = 180.0
     connect_timeout: float = 30.0
@@ -52,12 +56,12 @@ class NetOptions:
     listing_limit: int = 1 << 30
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Counts:
-    """What was asked of the server."""
+    """What was asked of the server so far."""
 
-    requests: int = 0
-    sessions_opened: int = 0
+    requests: int
+    sessions_opened: int
 
 
 class Answer:
@@ -88,30 +92,18 @@ class Client:
         self._options = options or NetOptions()
         self._base = base.rstrip("/")
         self._origin = URL(self._base)
-        self._login = login
-        self._jar = GuardedJar()
-        self._session_id = ""
-        self._generation = 0
-        self._renewing = anyio.Lock()
+        self._jar = GuardedJar(self._origin)
+        self._keeper = LoginKeeper(self._base, login, self._ask, self._jar)
         self._http: aiohttp.ClientSession | None = None
         self._resume_at = 0.0
         self._last_heard = time.monotonic()
-        self.user = ""
         self.idle_limit: float | None = None
-        self.counts = Counts()
+        self._requests = 0
 
     async def __aenter__(self) -> Client:
         options = self._options
-        verify: ssl.SSLContext | bool = True
-        if options.insecure:
-            verify = False
-        elif options.ca_bundle:
-            try:
-                verify = ssl.create_default_context(cafile=options.ca_bundle)
-            except (OSError, ssl.SSLError) as error:
-                raise ServerUnavailable(f"the CA bundle {options.ca_bundle} cannot be read: {error}") from error
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=verify, keepalive_timeout=15),
+            connector=aiohttp.TCPConnector(limit=0, ssl=_trust(options), keepalive_timeout=15),
             cookie_jar=self._jar,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=options.connect_timeout, sock_read=options.idle_timeout
@@ -127,7 +119,7 @@ class Client:
         """Close the server session if this run opened it, then the connections. Bounded to five seconds."""
         assert self._http is not None  # noqa: S101
         try:
-            if self._session_id and self._login.renewable:
+            if self.session_id and self.login.renewable:
                 with anyio.move_on_after(5, shield=True):
                     await self.log_out()
         finally:
@@ -137,106 +129,71 @@ class Client:
     # -- logging in ---------------------------------------------------------------------------------------------
 
     @property
+    def login(self) -> Login:
+        """The way in that this client was given."""
+        return self._keeper.login
+
+    @property
+    def user(self) -> str:
+        """The proved user name; ``""`` before the login."""
+        return self._keeper.user
+
+    @property
     def session_id(self) -> str:
         """The live session id; a secret."""
-        return self._session_id
+        return self._keeper.session_id
+
+    @property
+    def cookies(self) -> tuple[Cookie, ...]:
+        """The cookies that go with the session: without a load balancer's, another server might get what comes next."""
+        return self._jar.others()
 
     async def log_in(self) -> str:
-        """Log in and return the proved user name.
+        """Log in and return the proved user name. May be called again after ``Transient``.
 
-        Raises ``LoginRefused``, ``SessionEnded`` for a session that is not one any more, or ``Transient``.
+        Raises ``LoginRefused``, ``SessionEnded`` for a session that is not one any more, ``ServerUnavailable`` for a
+        site in maintenance or none at all, or ``Transient``.
         """
-        if self._login.renewable:
-            await self._open_session()
-        else:
-            self._adopt(self._login.secret.reveal())
-        user = await self.whoami()
-        if user is None:
-            raise self._not_logged_in()
-        self.user = user
-        return user
+        return await self._keeper.prove()
 
     async def whoami(self) -> str | None:
-        """The user that the server takes the live session for, by ``/data/auth``; None if for nobody or guest."""
-        async with self._exchange("GET", urls.AUTH, {}) as response:
-            self._raise_if_transient(response, "asking who is logged in")
-            if response.status != 200:
-                return None
-            with _translated("asking who is logged in"):
-                body = await response.content.read(4096)
-            return listing.logged_in_user(body)
+        """The user that the server takes the live session for; None if for nobody or guest. Raises ``Transient``."""
+        user = await self._keeper.who()
+        return user if isinstance(user, str) else None
 
     def resume(self) -> None:
         """Take up the session of a login that has one, unproved: enough to close it."""
-        self._adopt(self._login.secret.reveal())
+        self._keeper.adopt()
 
     def leave_open(self) -> None:
         """Let the session live on after this client: it is kept for later."""
-        self._session_id = ""
+        self._keeper.session_id = ""
 
     async def log_out(self) -> bool:
         """End the live session on the server; False if that could not be done. Never raises for the network."""
-        try:
-            async with self._exchange("DELETE", urls.JSESSION, {}) as response:
-                return response.status == 200
-        except Transient:
-            return False
-        finally:
-            self._session_id = ""
-            self._jar.forget()
+        return await self._keeper.close()
 
-    def _adopt(self, session_id: str) -> None:
-        self._session_id = session_id
-        self._jar.adopt(session_id, self._origin)
+    async def issue_token(self) -> Token:
+        """A new alias token for the user who is logged in. Raises ``ItemError`` and ``RunError``."""
+        return token.parse(await self.fetch(urls.TOKEN_ISSUE, "the alias token"), time.time())
 
-    def _not_logged_in(self) -> RunError:
-        match self._login.kind:
-            case LoginKind.PASTED:
-                return SessionEnded(
-                    "the pasted session id is not logged in (mistyped, expired, or logged out in the browser): open "
-                    f"{self._base}{urls.JSESSION} in a browser that is logged in, and pass the new id with --jsession"
-                )
-            case LoginKind.KEPT:
-                return SessionEnded(f"the kept session for {self._base} has ended: run 'xnat-sync login' again")
-            case _:
-                return LoginRefused(f"{self._base} accepted the login of {self._login.user!r} but logged nobody in")
+    async def take_back_token(self, alias: str) -> None:
+        """Make an alias token worthless. Raises ``ItemError`` and ``RunError``."""
+        await self.fetch(urls.token_invalidate(alias), "taking the alias token back")
 
-    async def _open_session(self) -> None:
-        self._jar.forget()
-        pair = f"{self._login.user}:{self._login.secret.reveal()}".encode()
-        headers = {"Authorization": "Basic " + base64.b64encode(pair).decode("ascii")}
-        async with self._exchange("POST", urls.JSESSION, headers) as response:
-            self._raise_if_transient(response, "logging in")
-            if response.status == 401:
-                raise LoginRefused(
-                    f"{self._base} refused the login of {self._login.user!r} (wrong or expired secret, locked account, "
-                    "or too many open sessions); it is not tried again, so that no account is locked"
-                )
-            with _translated("logging in"):
-                body = (await response.content.read(4096)).decode("latin-1").strip()
-            if response.status != 200 or len(body) != 32 or not body.isalnum():
-                raise LoginRefused(
-                    f"{self._base}{urls.JSESSION} answered {response.status} without a session id: is this the URL of "
-                    "an XNAT, and does it take passwords? At a federated site paste a session id with --jsession"
-                )
-        self.counts.sessions_opened += 1
-        self._adopt(body)
+    async def _ask(self, method: str, path: str, what: str, headers: Mapping[str, str]) -> Reply:
+        async with self._exchange(method, path, headers) as response:
+            self._raise_if_transient(response, what)
+            body = b""
+            with _translated(what):
+                while len(body) < _SHORT and (piece := await response.content.read(_SHORT - len(body))):
+                    body += piece
+            return Reply(response.status, response.headers.get("Location", ""), response.content_type, body)
 
-    async def _renew(self, generation: int) -> bool:
-        """Make sure of a live login after a doubtful answer. True if the session is another one than at sending."""
-        async with self._renewing:
-            if generation != self._generation:
-                return True
-            if await self.whoami() is not None:
-                return False
-            if not self._login.renewable:
-                raise self._not_logged_in()
-            await self._open_session()
-            user = await self.whoami()
-            if user is None or user != self.user:
-                raise LoginRefused(f"{self._base} renewed the session, but for another user than {self.user!r}")
-            self._generation += 1
-            return True
+    @property
+    def counts(self) -> Counts:
+        """What was asked of the server so far."""
+        return Counts(self._requests, self._keeper.opened)
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -275,17 +232,17 @@ class Client:
         wait = self._resume_at - time.monotonic()
         if wait > 0:
             await anyio.sleep(wait)
-        for last in (False, True):
-            generation = self._generation
+        for tried in range(_ROUNDS):
+            generation = self._keeper.generation
             async with self._exchange("GET", path, headers or {}) as response:
                 doubt = self._doubt(response)
-                if doubt is None or (last and doubt == "session"):
+                if doubt is None:
                     self._raise_for_status(response, what, accept)
                     yield Answer(response, what)
                     return
-                if last:
-                    raise self._final_doubt(response, doubt, what)
-            await self._renew(generation)
+            if not await self._keeper.renew(generation) and tried:
+                raise self._unproved(response.status, doubt, what)
+        raise Transient(f"{what}: each new session ended at once")
 
     def _doubt(self, response: aiohttp.ClientResponse) -> str | None:
         """Why an answer may not be one to a logged-in session; None if there is no doubt."""
@@ -294,13 +251,19 @@ class Client:
         if response.status == 200 and listing.is_html(response.content_type, b""):
             return "page"
         offered = offered_session(response.headers.getall("Set-Cookie", []))
-        return "session" if offered is not None and offered != self._session_id else None
+        # After the dot stands the node of a cluster, which may change under a living session.
+        if offered is not None and offered.partition(".")[0] != self.session_id.partition(".")[0]:
+            return "session"
+        return None
 
     @staticmethod
-    def _final_doubt(response: aiohttp.ClientResponse, doubt: str, what: str) -> Exception:
-        if doubt == "page":
-            return Transient(f"{what}: the server answered with a web page", status=None)
-        return Refused(f"{what}: the server answered {response.status} although the session is logged in")
+    def _unproved(status: int, doubt: str, what: str) -> Exception:
+        match doubt:
+            case "page":
+                return Transient(f"{what}: the server answered with a web page")
+            case "session":
+                return Transient(f"{what}: the server answered as if to a guest, although the session is logged in")
+        return Refused(f"{what}: the server answered {status} although the session is logged in")
 
     def _raise_if_transient(self, response: aiohttp.ClientResponse, what: str) -> None:
         if response.status in _RETRIED:
@@ -318,9 +281,11 @@ class Client:
         raise Refused(f"{what}: the server answered {response.status}")
 
     @asynccontextmanager
-    async def _exchange(self, method: str, path: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._http is not None  # noqa: S101
-        self.counts.requests += 1
+        self._requests += 1
         self._last_heard = time.monotonic()
         url = URL(self._base + path, encoded=True)
         with _translated(f"{self._origin.host}"):
@@ -328,6 +293,8 @@ class Client:
                 method, url, headers=headers, allow_redirects=False, proxy=self._options.proxy
             )
         try:
+            if response.status == 407:
+                raise ServerUnavailable("the proxy wants a login of its own, or refused the one it was given (407)")
             limit = lifetime(response.headers.getall("Set-Cookie", []))
             self.idle_limit = limit if limit is not None else self.idle_limit
             yield response
@@ -346,6 +313,21 @@ def _moment(text: str) -> float | None:
         return None
 
 
+def _trust(options: NetOptions) -> ssl.SSLContext | bool:
+    """Which certificates to trust: the system's unless told otherwise."""
+    if options.insecure:
+        return False
+    bundle = options.ca_bundle
+    if not bundle:
+        return True
+    try:
+        if os.path.isdir(bundle):
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"the certificates in {bundle} cannot be read: {error}") from None
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     """Turn the HTTP library's errors into ours, once."""
@@ -355,10 +337,16 @@ def _translated(what: str) -> Iterator[None]:
         raise ServerUnavailable(
             f"{what}: no secure connection ({error}): if the site's certificate is its own, name it with --ca-bundle"
         ) from error
+    except aiohttp.ClientHttpProxyError as error:  # Its text would show the proxy's address, login included.
+        raise ServerUnavailable(f"{what}: the proxy refused the way there ({error.status})") from None
+    except aiohttp.ClientProxyConnectionError as error:
+        raise Transient(f"{what}: cannot connect to the proxy ({error.strerror or type(error).__name__})") from None
+    except aiohttp.InvalidURL:
+        raise UsageError(f"{what}: the address of the server or the proxy is none") from None
     except aiohttp.ServerTimeoutError as error:
         raise Transient(f"{what}: the server was silent for too long") from error
     except aiohttp.ClientConnectorError as error:
-        raise Transient(f"{what}: cannot connect ({error.strerror or error})") from error
+        raise Transient(f"{what}: cannot connect ({error.strerror or type(error).__name__})") from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         raise Transient(f"{what}: the connection broke") from error
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
