@@ -38,13 +38,18 @@ def entries(reach: Reach, query: Mapping[str, str], below: str = "") -> list[Lis
 
     ``below`` is the path segment after ``files/``: a folder ending in ``/``, or a glob ending in ``*``.
     """
-    if any(found.resource.corrupt_catalog for found in reach.found):
-        raise refuse(404)
+    readable(reach)
     chosen = list(_filtered(_loaded(reach), query, unquote_plus(below)))
     if query.get("index", "").isdigit():
         at = int(query["index"])
         return chosen[at : at + 1]
     return chosen
+
+
+def readable(reach: Reach) -> None:
+    """Raises ``Refuse`` if any catalog is unreadable."""
+    if any(found.resource.corrupt_catalog for found in reach.found):
+        raise refuse(404)
 
 
 def _loaded(reach: Reach) -> Iterator[ListedFile]:

@@ -127,7 +127,7 @@ def _place(members: list[Member], member: int | str) -> int:
 # --- single files ----------------------------------------------------------------------------------------
 
 
-def lookup(listed: list[ListedFile], segment: str) -> tuple[ListedFile, str] | None:
+def lookup(reach: Reach, segment: str) -> tuple[ListedFile, str] | None:
     """The entry that a raw path names, and the path inside it if it is a stored archive's member (§2.6).
 
     Only if the raw path holds ``%20`` or ``%2B`` is the whole of it form-decoded first. Then entries are compared
@@ -137,24 +137,25 @@ def lookup(listed: list[ListedFile], segment: str) -> tuple[ListedFile, str] | N
     inside = _INSIDE.match(path)
     name, inner = (inside[1], inside[2]) if inside else (path, "")
     for form in (name, unquote_plus(name)):
-        for each in listed:
-            if each.entry.path == form:
-                return each, unquote_plus(inner)
+        for found in reach.found:
+            entry = found.resource.entry(form)
+            if entry is not None:
+                return ListedFile(found, entry), unquote_plus(inner)
     return None
 
 
 def single(
     site: Site,
-    listed: list[ListedFile],
+    reach: Reach,
     segment: str,
     query: Mapping[str, str],
     headers: Mapping[str, str],
     effects: tuple[Effect, ...] = (),
 ) -> Answer:
     """The answer for one file."""
-    found = lookup(listed, segment)
+    found = lookup(reach, segment)
     if found is None:
-        if any(not each.entry.has_id for each in listed):
+        if any(not entry.has_id for each in reach.found for entry in each.resource.entries):
             return restlet_page(500)  # Comparing by entry ID meets an entry without one.
         return _missing(query)
     entry, inner = found[0].entry, found[1]
@@ -166,14 +167,14 @@ def single(
         if content is None:
             return _missing(query)
     if entry.format == "DICOM" and ("image/jpeg" in headers.get("Accept", "") or query.get("format") == "image/jpeg"):
-        content = Data(_JPEG)
-        return _file(site, entry, content, headers, "image/jpeg")
-    others = [each.entry.content for each in listed if each.entry is not entry and each.entry.content is not None]
+        return _file(site, entry, Data(_JPEG), headers, "image/jpeg")
     for effect in effects:
         if isinstance(effect, TruncateMember | CorruptMember | WrongBody):
+            entries = found[0].found.resource.entries
+            at = entries.index(entry)
+            others = [each.content for each in entries[at + 1 :] + entries[:at] if each.content]
             content = _spoiled(content, effect, others)
-    kind = inner or entry.path
-    return _file(site, entry, content, headers, content_type(kind))
+    return _file(site, entry, content, headers, content_type(inner or entry.path))
 
 
 def _missing(query: Mapping[str, str]) -> Answer:

@@ -33,7 +33,7 @@ from .answers import (
 from .auth import Caller, Gate, cookie
 from .experiment_list import BrokenQuery
 from .faults import Delay, Effect, EmptyBody, Faults, KillSession, LoginPage, ShortList, Status, first, of_type
-from .file_list import entries, file_table
+from .file_list import entries, file_table, readable
 from .items import Thing, catalog_xml, item_json, item_xml
 from .listings import Lists, resource_table
 from .log import Log, Record
@@ -211,12 +211,13 @@ class Service:
                 if not reach.found:
                     return restlet_page(404)
                 return chunked(catalog_xml(reach.found[0].resource), "text/xml")
-            listed = entries(reach, query, route.file if route.name == "files" else "")
-        if route.name == "file":
-            if query.get("format") in ZIP_FORMATS:
-                listed = [found[0]] if (found := lookup(listed, route.file)) else []
-                return archive(self.site, reach, listed, query, request.headers, effects)
-            return single(self.site, listed, route.file, query, request.headers, effects)
+            if route.name == "file" and query.get("format") not in ZIP_FORMATS:
+                readable(reach)
+                return single(self.site, reach, route.file, query, request.headers, effects)
+            if route.name == "file":
+                listed = [found[0]] if (found := lookup(reach, route.file)) else []
+            else:
+                listed = entries(reach, query, route.file)
         if query.get("format") in ZIP_FORMATS:
             return archive(self.site, reach, listed, query, request.headers, effects)
         await hash_ahead(listed)

@@ -44,6 +44,13 @@ class LoggedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that need not go wrong, and that somebody should know of before it does."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The project's list was read: so many units are in scope."""
 
@@ -199,6 +206,7 @@ class Ended:
 
 Event = (
     LoggedIn
+    | Warned
     | Found
     | Listed
     | ListingEnded

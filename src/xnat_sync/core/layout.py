@@ -63,16 +63,19 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A checked template: the folders of an experiment, and below them those of a scan resource."""
+    """A checked template: the folders of an experiment, and below them those of a scan resource.
 
-    text: str
+    ``name`` is the template's name if it has one, else its text.
+    """
+
+    name: str
     outer: tuple[str, ...]
     inner: tuple[str, ...]
 
     @property
     def wrapped(self) -> bool:
         """Whether a resource is ``resources/{resource}/files`` at every level."""
-        return self.text == NAMED["xnat"]
+        return self.name == "xnat"
 
 
 def parse(text: str) -> Layout:
@@ -96,7 +99,8 @@ def parse(text: str) -> Layout:
         if not needed & found:
             words = " or ".join(f"{{{name}}}" for name in sorted(needed))
             raise UsageError(f"--layout {text!r} lacks {words}, {where}")
-    return Layout(template, tuple(parts[:split]), tuple(parts[split:]))
+    name = next((known for known, named in NAMED.items() if named == template), template)
+    return Layout(name, tuple(parts[:split]), tuple(parts[split:]))
 
 
 def _fields(part: str, text: str) -> frozenset[str]:

@@ -21,6 +21,7 @@ def stamp(now: datetime) -> str:
 
 _JSON_EVENTS: dict[type, str] = {
     events.LoggedIn: "logged_in",
+    events.Warned: "warned",
     events.Listed: "listed",
     events.Planned: "planned",
     events.Skipped: "skipped",

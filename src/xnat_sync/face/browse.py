@@ -19,7 +19,8 @@ from xnat_sync.flow.inventory import Lister
 from xnat_sync.shell.net import Client
 from xnat_sync.shell.show import size
 
-from .run import fetch_text, policy, selection, with_client
+from .enter import policy
+from .run import fetch_text, selection, with_client
 from .tables import Cell, aligned, as_csv, as_json
 
 Table = tuple[Sequence[str], Sequence[Sequence[Cell]]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -16,7 +17,7 @@ from xnat_sync.core.select import Target
 from xnat_sync.core.settings import Settings
 from xnat_sync.shell.show import plain
 
-from . import account, browse, demo, run
+from . import account, browse, config, demo, run
 from .options import with_globals, with_settings
 
 app = typer.Typer(
@@ -80,22 +81,28 @@ def scan(settings: Settings, scans: Names) -> int:
 
 @app.command(name="login", epilog="Example: xnat-sync login --host https://xnat.example.org --jsession -")
 @with_settings()
-def login(settings: Settings) -> int:
-    """Log in and keep the session for later commands, in a file that only you may read."""
+def login(
+    settings: Settings,
+    token: Annotated[bool, typer.Option("--token", help="Get an alias token and keep that, for cron.")] = False,
+    show_token: Annotated[bool, typer.Option("--show-token", help="Print the token, for use elsewhere.")] = False,
+) -> int:
+    """Log in and keep the session, or with --token an alias token, in a file that only you may read."""
+    if token or show_token:
+        return anyio.run(partial(account.login_token, settings, show=show_token))
     return anyio.run(account.login, settings)
 
 
 @app.command(name="logout", epilog="Example: xnat-sync logout --host https://xnat.example.org")
 @with_settings()
 def logout(settings: Settings) -> int:
-    """Close the kept session and forget it."""
+    """Close the kept session, take the kept alias token back, and forget both."""
     return anyio.run(account.logout, settings)
 
 
 @app.command(name="whoami", epilog="Example: xnat-sync whoami --host https://xnat.example.org")
 @with_settings()
 def whoami(settings: Settings) -> int:
-    """Tell who is logged in, where, and how long an idle session lives there."""
+    """Tell who is logged in, where, and how long the session or token will live."""
     return anyio.run(account.whoami, settings)
 
 
@@ -129,6 +136,9 @@ def serve_demo(
 ) -> int:
     """Start the embedded XNAT and print its URL and how to log in."""
     return demo.serve(port, folder)
+
+
+app.add_typer(config.app, name="config")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

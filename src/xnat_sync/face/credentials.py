@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from xnat_sync.core import cookiefile, values
 from xnat_sync.core.errors import SessionEnded, UsageError
-from xnat_sync.core.model import Login, LoginKind
+from xnat_sync.core.model import Login, LoginKind, Secret
 from xnat_sync.core.settings import Settings
+from xnat_sync.core.token import Token
 
 from . import kept, passwords
 
@@ -64,16 +65,22 @@ def candidates(settings: Settings, *, with_kept: bool = True) -> Iterator[Login]
         if token is not None and _is_of(settings.user, token.user):
             path = kept.token_path(url)
             if token.ends is None or token.ends > time.time():
-                alias = token.alias.reveal()
-                yield Login(LoginKind.TOKEN, alias, token.secret, f"alias token kept in {path}", ends=token.ends)
+                yield by_token(token, path)
                 kept.forget(path)
             else:
-                ended = f"the kept alias token for {url} ended {moment(token.ends)}: run 'xnat-sync login --token' again"
+                ended = (
+                    f"the kept alias token for {url} ended {moment(token.ends)}: run 'xnat-sync login --token' again"
+                )
     password = passwords.of(settings, url)
     if password is not None:
         yield password
     elif ended:
         raise SessionEnded(ended)
+
+
+def by_token(token: Token, path: str) -> Login:
+    """The way in that an alias token is."""
+    return Login(LoginKind.TOKEN, token.alias.reveal(), token.secret, f"alias token kept in {path}", ends=token.ends)
 
 
 def none_left(settings: Settings) -> UsageError:
@@ -93,7 +100,7 @@ def _is_of(wanted: str | None, *names: str) -> bool:
     return wanted is None or wanted in names or wanted.rpartition("/")[2] == names[0]
 
 
-def _pasted(settings: Settings) -> values.Secret:
+def _pasted(settings: Settings) -> Secret:
     given = settings.jsession
     assert given is not None  # noqa: S101
     if given.reveal() != "-":

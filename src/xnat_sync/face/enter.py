@@ -96,7 +96,6 @@ async def _renewed_token(client: net.Client, url: str, bus: Bus) -> float | None
     old = kept.read_token(url)
     if old is None or old.user != client.user:
         return client.login.ends
-    ends = old.ends
     if token.is_due(old, time.time()):
         try:
             fresh = await client.issue_token()
@@ -104,7 +103,7 @@ async def _renewed_token(client: net.Client, url: str, bus: Bus) -> float | None
             when = "" if old.ends is None else f"; it ends {credentials.moment(old.ends)}"
             bus(events.Warned(f"the kept alias token could not be renewed ({error}){when}"))
         else:
-            kept.write_token(url, fresh)
-            ends = fresh.ends
-    # The run itself goes on with the token it began with, whose session it keeps alive.
-    return ends if client.login.kind is LoginKind.TOKEN else client.login.ends
+            path = kept.write_token(url, fresh)
+            if client.login.kind is LoginKind.TOKEN:
+                client.renew_with(credentials.by_token(fresh, path))
+    return client.login.ends

@@ -120,7 +120,10 @@ def forget(path: str) -> bool:
 
 
 def read_private(path: str, what: str) -> str | None:
-    """The text of a file that holds secrets; None if there is none. Raises ``UsageError``, also if others may read it."""
+    """The text of a file that holds secrets; None if there is none.
+
+    Raises ``UsageError``, also if others than its owner may read it.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             if os.fstat(file.fileno()).st_mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -71,7 +71,7 @@ def _from_command(settings: Settings) -> Secret:
     origin = settings.sources["password_command"]
     try:
         # Its standard error stays the user's, who may be asked there for a passphrase.
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             ["/bin/sh", "-c", settings.password_command or ""],
             stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 
 from xnat_sync import __version__
-from xnat_sync.core import events, layout, listing, names, retry, urls, wire
+from xnat_sync.core import events, layout, listing, names, urls, wire
 from xnat_sync.core.errors import ItemError, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
@@ -23,46 +21,20 @@ from xnat_sync.core.select import Selection, Target, levels
 from xnat_sync.core.settings import Settings
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
-from xnat_sync.flow.conduct import conduct, heartbeat, logged_in
+from xnat_sync.flow.conduct import conduct, heartbeat
 from xnat_sync.flow.engine import Engine, RunOptions, Stop
 from xnat_sync.flow.record import Record
 from xnat_sync.shell import disk, net, show
 
 from . import credentials
+from .enter import enter, policy
 
 T = TypeVar("T")
 
 
-def net_options(settings: Settings) -> net.NetOptions:
-    """How the settings want the server to be reached."""
-    return net.NetOptions(
-        idle_timeout=settings.idle_timeout,
-        ca_bundle=settings.ca_bundle,
-        insecure=settings.insecure,
-        proxy=settings.proxy or _proxy_of_environment(credentials.site(settings)),
-    )
-
-
-def _proxy_of_environment(url: str) -> str | None:
-    """The proxy that ``http_proxy`` and its kin name for ``url``, unless ``no_proxy`` excludes its host."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
-
-
-def policy(settings: Settings) -> retry.Policy:
-    """How often the settings want things to be tried."""
-    return retry.Policy(tries=settings.retries)
-
-
 async def with_client(settings: Settings, use: Callable[[net.Client], Awaitable[T]]) -> T:
     """Log in, use the client, and leave the session as it should be left. Raises ``RunError``."""
-    bus = Bus()
-    logins = credentials.candidates(settings, os.environ)
-    client = await logged_in(credentials.site(settings), logins, net_options(settings), bus, policy(settings))
-    if client is None:
-        raise credentials.none_left(settings)
+    client = await enter(settings, Bus(show.Quiet(verbose=settings.verbose)))
     async with AsyncExitStack() as stack:
         stack.push_async_exit(client)
         return await use(client)
@@ -138,13 +110,38 @@ class _Run:
             await self.record.flush()
 
 
+class _Door:
+    """The one login of a command: opened when first needed, shared by all targets, closed by the exit stack."""
+
+    def __init__(self, settings: Settings, logins: Iterator[Login], stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._logins = logins
+        self._stack = stack
+        self._client: net.Client | None = None
+
+    @property
+    def requests(self) -> int:
+        return self._client.counts.requests if self._client is not None else 0
+
+    async def client(self, bus: Bus) -> net.Client:
+        if self._client is None:
+            self._client = await enter(self._settings, bus, self._logins)
+            self._stack.push_async_exit(self._client)
+        else:
+            bus(events.LoggedIn(self._client.user, opened=False))
+        return self._client
+
+
 async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: Iterator[Login] | None) -> Exit:
     worst = Exit.OK
-    for target in targets:
-        code = await _one(settings, target, logins or credentials.candidates(settings, os.environ))
-        worst = min(worst, code, key=_severity)
-        if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG):
-            break
+    async with AsyncExitStack() as stack:
+        door = _Door(settings, logins or credentials.candidates(settings), stack)
+        for asked in targets:
+            target = await project_of(settings, await door.client(Bus()), asked) if isinstance(asked, str) else asked
+            code = await _one(settings, target, door)
+            worst = min(worst, code, key=_severity)
+            if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG):
+                break
     return worst
 
 
@@ -152,47 +149,36 @@ def _severity(code: Exit) -> int:
     return events.PRECEDENCE.index(code) if code in events.PRECEDENCE else len(events.PRECEDENCE)
 
 
-async def _one(settings: Settings, asked: Target | str, logins: Iterator[Login]) -> Exit:
-    if isinstance(asked, str):
-        target = await with_client(settings, lambda client: project_of(settings, client, asked))
-    else:
-        target = asked
+async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
     wanted, folders = selection(settings, target), layout.parse(settings.layout)
     run = _Run(settings, target.project)
-    clients: list[net.Client] = []
+    before = door.requests
 
     async def work(stop: Stop) -> None:
-        url = credentials.site(settings)
-        client = await logged_in(url, logins, net_options(settings), run.bus, policy(settings))
-        if client is None:
-            raise credentials.none_left(settings)
-        clients.append(client)
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(client)
-            options = RunOptions(
-                jobs=settings.jobs,
-                listers=settings.listers,
-                overwrite=settings.overwrite,
-                dry_run=settings.dry_run,
-                metadata=settings.metadata,
-                layout=folders,
-                store=settings.store,
-                policy=policy(settings),
-            )
-            engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
-            async with anyio.create_task_group() as group:
-                group.start_soon(heartbeat, client)
-                await engine.run()
-                group.cancel_scope.cancel()
+        client = await door.client(run.bus)
+        options = RunOptions(
+            jobs=settings.jobs,
+            listers=settings.listers,
+            overwrite=settings.overwrite,
+            dry_run=settings.dry_run,
+            metadata=settings.metadata,
+            layout=folders,
+            store=settings.store,
+            policy=policy(settings),
+        )
+        engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
+        async with anyio.create_task_group() as group:
+            group.start_soon(heartbeat, client)
+            await engine.run()
+            group.cancel_scope.cancel()
 
     ending = await conduct(work, tick=run.display.tick, flush=run.flush)
     tally = run.bus.tally
     code = events.exit_code(tally, ending.outcome)
     run.bus(events.Ended(int(code), code.label, ending.message))
     run.display.close()
-    requests = sum(client.counts.requests for client in clients)
     summary = wire.summary(
-        tally, code, ending.message, project=target.project, seconds=run.record.seconds(), requests=requests,
+        tally, code, ending.message, project=target.project, seconds=run.record.seconds(), requests=door.requests - before,
         started=run.record.started, version=__version__,
     )  # fmt: skip
     if not settings.dry_run:

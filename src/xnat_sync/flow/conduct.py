@@ -9,11 +9,12 @@ import signal
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import anyio
 
 from xnat_sync.core import events, retry
-from xnat_sync.core.errors import ItemError, RunError, ServerUnavailable, SessionEnded, Transient
+from xnat_sync.core.errors import ItemError, LoginRefused, RunError, ServerUnavailable, SessionEnded, Transient
 from xnat_sync.core.events import Exit, Outcome
 from xnat_sync.core.model import Login, LoginKind
 from xnat_sync.shell.net import Client, NetOptions
@@ -31,9 +32,9 @@ async def logged_in(
 ) -> Client | None:
     """A client with a proved login, entered; the caller leaves it. None if there is no login to try.
 
-    A kept session that has ended is passed over for the next way in. Raises ``RunError``.
+    A kept session that has ended, or a kept alias token, is passed over for the next way in. Raises ``RunError``.
     """
-    ended: SessionEnded | None = None
+    ended: RunError | None = None
     for login in logins:
         client = await Client(url, login, options).__aenter__()
         try:
@@ -41,7 +42,7 @@ async def logged_in(
         except BaseException as error:
             with anyio.CancelScope(shield=True):
                 await client.__aexit__()
-            if isinstance(error, SessionEnded) and login.kind is LoginKind.KEPT:
+            if _is_over(error, login):
                 ended = error
                 continue
             if isinstance(error, ItemError):
@@ -52,6 +53,13 @@ async def logged_in(
     if ended is not None:
         raise ended
     return None
+
+
+def _is_over(error: BaseException, login: Login) -> TypeGuard[RunError]:
+    """Whether something kept is no way in any more, so that the next one may be tried: it is another secret."""
+    return (login.kind is LoginKind.KEPT and isinstance(error, SessionEnded)) or (
+        login.kind is LoginKind.TOKEN and isinstance(error, LoginRefused)
+    )
 
 
 @dataclass(slots=True)
@@ -86,10 +94,15 @@ async def conduct(
     return ending
 
 
+def beat(idle_limit: float) -> float:
+    """Seconds between beats: under half the time after which the server ends an idle session, and never below one."""
+    return max(idle_limit / 2 - 20.0, idle_limit / 4, 1.0)
+
+
 async def heartbeat(client: Client) -> None:
     """Keep the session alive while long transfers run: a server counts a session as idle between requests."""
     while True:
-        interval = max((client.idle_limit or 900.0) / 2 - 20.0, 10.0)
+        interval = beat(client.idle_limit or 900.0)
         await anyio.sleep(max(interval - client.silent_for(), 1.0))
         if client.silent_for() >= interval:
             try:

@@ -150,7 +150,7 @@ class Engine:
 
     async def _check_form(self) -> None:
         """Refuse to mix layouts or stores in one mirror; a new mirror takes the form that is asked for."""
-        asked = {"layout": self._options.layout.text, "store": self._options.store}
+        asked = {"layout": self._options.layout.name, "store": self._options.store}
         try:
             found = json.loads(await disk.read_text(self._mirror.form_path) or "null")
         except ValueError:

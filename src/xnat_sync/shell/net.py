@@ -133,6 +133,10 @@ class Client:
         """The way in that this client was given."""
         return self._keeper.login
 
+    def renew_with(self, login: Login) -> None:
+        """From now on open new sessions with this login, of the same user."""
+        self._keeper.login = login
+
     @property
     def user(self) -> str:
         """The proved user name; ``""`` before the login."""

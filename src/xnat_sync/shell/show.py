@@ -51,6 +51,8 @@ def size(count: float) -> str:
 def trouble(event: Event) -> str | None:
     """The line for an event that somebody should know of; None for the others."""
     match event:
+        case events.Warned(message):
+            return plain(f"warning: {message}")
         case events.Failed(_, resource, path, error):
             return plain(f"failed: {resource}{': ' + path if path else ''}: {error}")
         case events.Vanished(_, resource, path):
@@ -195,6 +197,8 @@ class JsonLines(Lines):
         super().__init__(tally, sys.stdout)
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, events.Warned):
+            print(trouble(event), file=sys.stderr, flush=True)  # noqa: T201
         if (line := wire.json_line(event, datetime.now(UTC))) is not None:
             self._say(line)
 
