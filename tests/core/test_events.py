@@ -35,6 +35,7 @@ from xnat_sync.core.events import (
     Skipped,
     Tally,
     Vanished,
+    Warned,
     exit_code,
 )
 
@@ -59,6 +60,7 @@ def changed(tally: Tally) -> dict[str, Any]:
 SHARES: list[tuple[Event, dict[str, Any]]] = [
     (LoggedIn("jdoe", opened=True), {"user": "jdoe", "sessions_opened": 1}),
     (LoggedIn("jdoe", opened=False), {"user": "jdoe"}),
+    (Warned("the token ends"), {}),
     (Found("P1", 5), {"units": 5}),
     (Listed("E1", "MR", 2, 30, 400), {"units_listed": {"E1"}, "files_listed": 30, "bytes_listed": 400}),
     (ListingEnded(), {"listing_complete": True}),

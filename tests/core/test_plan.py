@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from xnat_sync.core import plan
 from xnat_sync.core.model import Held, OnDisk, RemoteFile
-from xnat_sync.core.plan import MEBIBYTE, Decision, How, Kind
+from xnat_sync.core.plan import Decision, How, Kind
 
+MEBIBYTE = 1024 * 1024
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 SIZES, DIGESTS, TIMES = (0, 1, 2), (A, B), (5, 6)
 

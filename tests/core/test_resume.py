@@ -129,6 +129,7 @@ def test_the_right_answer_is_always_appended(held: int, more: int) -> None:
         pytest.param(PART, replace(REMOTE, size=None), False, id="no size is listed any more"),
         pytest.param(replace(PART, held=1000), REMOTE, True, id="all of it"),
         pytest.param(replace(PART, held=1001), REMOTE, False, id="more than is listed"),
+        pytest.param(replace(PART, held=1001, total=None), REMOTE, False, id="more than is listed, no total known"),
         pytest.param(replace(PART, held=1000, size=None), replace(REMOTE, size=None), True, id="all of the total"),
         pytest.param(replace(PART, held=1001, size=None), replace(REMOTE, size=None), False, id="more than the total"),
         pytest.param(

@@ -443,6 +443,8 @@ def test_what_holds_a_login_does_so_for_its_own_host_only() -> None:
         ("quiet", True, "yes"),
         ("quiet", False, "no"),
         ("jobs", 4, "4"),
+        ("idle_timeout", 180.0, "180"),
+        ("idle_timeout", 0.5, "0.5"),
         ("jobs", ("a", "b"), "a, b"),
         ("jobs", (), ""),
         ("password", Secret("s3cret"), "***"),

@@ -34,6 +34,7 @@ from xnat_sync.core.events import (
     Skipped,
     Tally,
     Vanished,
+    Warned,
 )
 from xnat_sync.core.model import Login, LoginKind, Secret
 
@@ -99,6 +100,7 @@ LINES: list[tuple[Event, str | None, dict[str, Any]]] = [
         {"unit": "XNAT_E1", "label": "MR", "folder": "S1/MR", "complete": True, "changed": 2},
     ),
     (Ended(4, "vanished", "why"), "ended", {"code": 4, "name": "vanished", "message": "why"}),
+    (Warned("the token ends"), "warned", {"message": "the token ends"}),
     (Found("P1", 5), None, {}),
     (ListingEnded(), None, {}),
     (Progress(1, 50), None, {}),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from embedded.probe import Probe
 
+from embedded.probe import Probe
 from xnat_embedded import Server, Site, empty_site, odd_site, small_site
 
 

@@ -158,7 +158,8 @@ def split(raw: bytes) -> tuple[str, bytes]:
 
 def chunks(body: bytes) -> list[bytes]:
     """The chunks of a chunked body, without the last, empty one, which must be there."""
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while True:
         end = body.index(b"\r\n", at)
         size = int(body[at:end], 16)

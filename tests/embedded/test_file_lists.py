@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from embedded.probe import Probe, Row
 
+from embedded.probe import Probe, Row
 from xnat_embedded import Experiment, Site
 
 P = "/data/projects/PTV000"

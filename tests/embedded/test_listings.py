@@ -7,15 +7,15 @@ import io
 from xml.etree import ElementTree
 
 import pytest
-from embedded.probe import Probe
 
+from embedded.probe import Probe
 from xnat_embedded import Server, Site
 
 P = "/data/projects/PTV000"
 RECOMMENDED = "columns=ID,label,xsiType,subject_ID,subject_label,project,date,insert_date,last_modified"
 
 
-# --- the table ---------------------------------------------------------------------------------------------------------
+# --- the table -------------------------------------------------------------------------------------------
 
 
 def test_table_shape(demo: Probe) -> None:
@@ -64,6 +64,9 @@ def test_csv_xml_and_html(demo: Probe) -> None:
     cells = [cell.text for cell in table.iter("cell")]
     assert dict(zip(columns, cells, strict=True))["ID"] == "PTV000"
     assert demo.ask("/data/projects?format=html").header("Content-Type") == "text/html"
+    browser = {"Accept": "text/html,application/xhtml+xml"}
+    assert demo.ask("/data/projects", headers=browser).header("Content-Type") == "text/html"
+    assert demo.ask("/data/projects?format=json", headers=browser).rows()
 
 
 def test_limit_and_offset_drop_the_total(demo: Probe) -> None:
@@ -87,7 +90,7 @@ def test_closed_range_on_a_list_is_ignored_and_an_open_one_is_500(demo: Probe) -
     assert demo.ask("/data/projects", headers={"Range": "bytes=0-"}).status == 500
 
 
-# --- projects and rights -----------------------------------------------------------------------------------------------
+# --- projects and rights ---------------------------------------------------------------------------------
 
 
 def test_only_readable_projects_are_listed(demo: Probe, probe: Probe) -> None:
@@ -112,7 +115,7 @@ def test_every_archive_route_exists_four_times(demo: Probe, prefix: str) -> None
     assert len(demo.rows(f"{prefix}/projects/PTV000/experiments")) == 7
 
 
-# --- subjects ----------------------------------------------------------------------------------------------------------
+# --- subjects --------------------------------------------------------------------------------------------
 
 
 def test_subjects(demo: Probe) -> None:
@@ -124,7 +127,7 @@ def test_subjects(demo: Probe) -> None:
     assert set(demo.rows(f"{P}/subjects?columns=ID,label,nonsense")[0]) == {"ID", "label", "URI"}
 
 
-# --- experiments -------------------------------------------------------------------------------------------------------
+# --- experiments -----------------------------------------------------------------------------------------
 
 
 def test_default_columns(demo: Probe) -> None:
@@ -209,7 +212,7 @@ def test_shared_rows_are_rewritten_for_the_project_that_lists_them(demo: Probe, 
     assert shares["items"][0]["data_fields"] == {"project": "OTHER", "label": "X-MR"}
 
 
-# --- scans -------------------------------------------------------------------------------------------------------------
+# --- scans -----------------------------------------------------------------------------------------------
 
 
 def test_scans(demo: Probe, site: Site) -> None:
@@ -237,7 +240,7 @@ def test_labels_are_no_accession_ids(demo: Probe) -> None:
         assert demo.ask(f"/data/experiments/Haofei01_MR1{tail}").status == 404
 
 
-# --- resources ---------------------------------------------------------------------------------------------------------
+# --- resources -------------------------------------------------------------------------------------------
 
 
 def test_scan_resources(demo: Probe, site: Site) -> None:
@@ -299,7 +302,7 @@ def test_catalog_xml(demo: Probe, site: Site) -> None:
     assert demo.ask(f"/data/experiments/{session.id}/scans/4/resources/NOPE").status == 404
 
 
-# --- items -------------------------------------------------------------------------------------------------------------
+# --- items -----------------------------------------------------------------------------------------------
 
 
 def test_item_json_is_typed(demo: Probe, site: Site) -> None:
@@ -323,7 +326,7 @@ def test_items_default_to_xml_and_to_html_for_browsers(demo: Probe, site: Site) 
     ElementTree.fromstring(demo.ask(path).body)
 
 
-# --- routes that are not there -----------------------------------------------------------------------------------------
+# --- routes that are not there ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tail", ["scans", "files", "scans/4/files", "scans/4/files?format=zip", "nonsense"])
@@ -353,7 +356,7 @@ def test_tomcat_refuses_raw_special_characters_and_escaped_slashes(demo: Probe, 
     assert "HTTP Status 400" in reply.text
 
 
-# --- ground rules ------------------------------------------------------------------------------------------------------
+# --- ground rules ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/data/projects", "/REST/projects", "/data/JSESSION", "/data/nonsense"])

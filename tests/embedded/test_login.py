@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from embedded.probe import BROWSER, Probe
 
+from embedded.probe import BROWSER, Probe
 from xnat_embedded import Server, Site, User
 
 HEX = re.compile(r"[0-9A-F]{32}")
 TIMES = re.compile(r'SESSION_EXPIRATION_TIME="(\d+),(\d+)"; Version=1; Path=/')
 
 
-# --- row 1: /data/JSESSION ---------------------------------------------------------------------------------------------
+# --- row 1: /data/JSESSION -------------------------------------------------------------------------------
 
 
 def test_jsession_with_password_gives_32_hex_digits_and_the_same_cookie(probe: Probe) -> None:
@@ -56,7 +56,7 @@ def test_jsession_appends_the_csrf_token_on_request(demo: Probe) -> None:
     assert re.fullmatch(rf"{demo.session}; XNAT_CSRF=[0-9a-f-]{{36}}", demo.ask("/data/JSESSION?CSRF=true").text)
 
 
-# --- row 2: logging out ------------------------------------------------------------------------------------------------
+# --- row 2: logging out ----------------------------------------------------------------------------------
 
 
 def test_delete_ends_the_session(demo: Probe, server: Server) -> None:
@@ -72,7 +72,7 @@ def test_put_is_405_and_says_what_is_allowed(demo: Probe) -> None:
     assert (reply.status, reply.header("Allow")) == (405, "POST, DELETE, GET, HEAD, OPTIONS")
 
 
-# --- row 3: who am I ---------------------------------------------------------------------------------------------------
+# --- row 3: who am I -------------------------------------------------------------------------------------
 
 
 def test_auth_names_the_user(demo: Probe) -> None:
@@ -87,7 +87,7 @@ def test_auth_on_an_open_site_says_guest(probe: Probe, site: Site) -> None:
     assert probe.ask("/data/auth").text == "User 'guest' is logged in"
 
 
-# --- row 4: form login -------------------------------------------------------------------------------------------------
+# --- row 4: form login -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
@@ -101,6 +101,7 @@ def test_form_login(probe: Probe, method: str) -> None:
     assert refused.status == 401
     assert "<title>Status page</title>" in refused.text
     assert refused.header("WWW-Authenticate") is None
+    assert refused.cookie("SESSION_EXPIRATION_TIME")
 
 
 def test_form_login_in_an_anonymous_session_changes_its_id(probe: Probe, server: Server) -> None:
@@ -111,7 +112,7 @@ def test_form_login_in_an_anonymous_session_changes_its_id(probe: Probe, server:
     assert probe.ask("/data/JSESSION", session=before).text != before
 
 
-# --- row 5: alias tokens -----------------------------------------------------------------------------------------------
+# --- row 5: alias tokens ---------------------------------------------------------------------------------
 
 
 def test_alias_tokens(demo: Probe, site: Site) -> None:
@@ -152,7 +153,7 @@ def test_guests_get_no_token(probe: Probe, site: Site) -> None:
     assert probe.ask("/data/services/tokens/issue").status == 403
 
 
-# --- cookies -----------------------------------------------------------------------------------------------------------
+# --- cookies ---------------------------------------------------------------------------------------------
 
 
 def test_a_401_carries_the_cookie_of_a_new_anonymous_session(probe: Probe, server: Server) -> None:
@@ -192,7 +193,7 @@ def test_secure_cookie_and_context_path(site: Site) -> None:
         assert Probe(server).ask("/data/JSESSION").status == 404
 
 
-# --- the order of checks -----------------------------------------------------------------------------------------------
+# --- the order of checks ---------------------------------------------------------------------------------
 
 
 def test_wrong_password_is_a_plain_401(probe: Probe, server: Server) -> None:
@@ -308,7 +309,7 @@ def test_a_site_never_set_up_is_403(probe: Probe, site: Site) -> None:
     assert probe.ask("/data/projects", basic=("demo", "demo-password")).status == 403
 
 
-# --- guests ------------------------------------------------------------------------------------------------------------
+# --- guests ----------------------------------------------------------------------------------------------
 
 
 def test_open_site_runs_lost_sessions_as_guest_with_shorter_lists(demo: Probe, site: Site, server: Server) -> None:
@@ -321,7 +322,7 @@ def test_open_site_runs_lost_sessions_as_guest_with_shorter_lists(demo: Probe, s
     assert demo.ask("/data/projects/PTV000/experiments").status == 404
 
 
-# --- expiry ------------------------------------------------------------------------------------------------------------
+# --- expiry ----------------------------------------------------------------------------------------------
 
 
 def test_sessions_expire_after_idle_time_and_every_request_keeps_them(demo: Probe, site: Site) -> None:
@@ -334,7 +335,7 @@ def test_sessions_expire_after_idle_time_and_every_request_keeps_them(demo: Prob
     assert reply.session is not None
 
 
-# --- rows 6, 21, 22 ----------------------------------------------------------------------------------------------------
+# --- rows 6, 21, 22 --------------------------------------------------------------------------------------
 
 
 def test_build_info_is_open_and_the_rest_of_site_config_is_not(probe: Probe, demo: Probe) -> None:

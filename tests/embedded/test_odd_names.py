@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from embedded.probe import Probe
 
+from embedded.probe import Probe
 from xnat_embedded import Server, Site, odd_site
 from xnat_embedded.odd import FILE_NAMES
 

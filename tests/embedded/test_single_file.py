@@ -8,8 +8,8 @@ import zipfile
 from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
-from embedded.probe import Probe, split
 
+from embedded.probe import Probe, split
 from xnat_embedded import Resource, Server, Site
 
 S = 100_000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from embedded.probe import Probe
 
+from embedded.probe import Probe
 from xnat_embedded import Experiment, Resource, Server, Site, demo_site, small_site
 
 
@@ -30,7 +30,7 @@ def contents(site: Site) -> dict[tuple[int, str], str]:
     return {(each.id, entry.path): entry.digest_text() for each in resources(site) for entry in each.entries}
 
 
-# --- demo --------------------------------------------------------------------------------------------------------------
+# --- demo ------------------------------------------------------------------------------------------------
 
 
 def test_demo_site_has_the_promised_shape() -> None:
@@ -100,7 +100,7 @@ def test_every_dicom_file_reads_back_with_uids_of_its_own() -> None:
     assert len(seen) == len({uid for uid, _ in seen}) == len({digest for _, digest in seen}) > 40
 
 
-# --- folders -----------------------------------------------------------------------------------------------------------
+# --- folders ---------------------------------------------------------------------------------------------
 
 
 def test_site_from_a_folder(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_site_from_a_folder(tmp_path: Path) -> None:
         Site.from_folder(tmp_path / "nope")
 
 
-# --- changes -----------------------------------------------------------------------------------------------------------
+# --- changes ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

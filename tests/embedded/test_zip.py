@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from embedded.probe import Probe, chunks, split
 
+from embedded.probe import Probe, chunks, split
 from xnat_embedded import Experiment, Server, Site
 
 P = "/data/projects/PTV000"
@@ -133,7 +133,7 @@ def test_site_default_of_compression(demo: Probe, site: Site, session: Experimen
     assert demo.zip(f"/data/experiments/{session.id}/scans/4/files").infolist()[0].compress_type == 8
 
 
-# --- names -------------------------------------------------------------------------------------------------------------
+# --- names -----------------------------------------------------------------------------------------------
 
 
 def built_probe(server: Server) -> Probe:
@@ -221,7 +221,7 @@ def test_several_scans_resources_and_sessions(demo: Probe, site: Site, session: 
     assert {name.split("/")[0] for name in names} == {"Haofei01_MR1", "Haofei01_MR2"}
 
 
-# --- what is not there -------------------------------------------------------------------------------------------------
+# --- what is not there -----------------------------------------------------------------------------------
 
 
 def test_files_missing_on_disk_are_absent(demo: Probe, session: Experiment) -> None:
@@ -270,7 +270,7 @@ def whole_names(data: bytes) -> list[str]:
         return archive.namelist()
 
 
-# --- tar ---------------------------------------------------------------------------------------------------------------
+# --- tar -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("tar", "r:"), ("tar.gz", "r:gz")])
@@ -285,7 +285,7 @@ def test_tars(demo: Probe, session: Experiment, kind: str, mode: str) -> None:
     assert len(names) == 8
 
 
-# --- ranges and HEAD (row 17) ------------------------------------------------------------------------------------------
+# --- ranges and HEAD (row 17) ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", ["bytes=0-", "bytes=100-", "bytes=-100"])
@@ -307,6 +307,8 @@ def test_head_has_the_headers_and_no_length(demo: Probe, session: Experiment) ->
     assert (reply.status, reply.body, reply.header("Content-Length")) == (200, b"", None)
     assert reply.header("Content-Type") == "application/zip"
     assert reply.header("Content-Disposition")
+    small = demo.ask(f"/data/experiments/{session.id}/resources/NOTES/files?format=zip", "HEAD")
+    assert (small.status, small.header("Content-Length")) == (200, None)
 
 
 def test_a_client_of_http_1_0_gets_no_chunks(demo: Probe, session: Experiment) -> None:

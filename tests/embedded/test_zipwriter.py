@@ -82,7 +82,7 @@ def test_descriptor_of_a_deflated_member_beyond_4_gib_has_long_sizes() -> None:
 
 
 def test_more_members_than_16_bits_count() -> None:
-    whole, _, _ = stream((Member(f"{n}", Data(b""), 1_700_000_000) for n in range(66_000)))
+    whole, _, _ = stream(Member(f"{n}", Data(b""), 1_700_000_000) for n in range(66_000))
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         assert len(archive.namelist()) == 66_000
 
@@ -129,5 +129,5 @@ def infolist(tail: bytes, size: int) -> list[zipfile.ZipInfo]:
             self.at += len(data)
             return data
 
-    with zipfile.ZipFile(Far()) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(Far()) as archive:
         return archive.infolist()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.harness import World, world
 
+from system.harness import World, world
 from xnat_embedded import Site, small_site
 
 

@@ -183,6 +183,14 @@ class World:
         sent = self.server.counts.body_bytes
         return sent.get("zip", 0) + sent.get("file", 0)
 
+    def fetched_bytes(self) -> int:
+        """Bytes of file data and zips in good answers; error pages are not data."""
+        return sum(
+            exchange.body_bytes
+            for exchange in self.server.log
+            if exchange.kind in ("zip", "file") and exchange.status in (200, 206)
+        )
+
     def assert_no_leftovers(self) -> None:
         """Nothing is left in staging but its tag."""
         left = [str(path) for path in (self.project / STATE / "staging").rglob("*") if path.is_file()]

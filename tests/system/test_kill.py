@@ -1,0 +1,297 @@
+"""SIGKILL at any moment: what bears a final name is whole, what landed is not fetched again, the next run completes it.
+
+The moments are positions in the bytes that the server has sent, so that no test depends on the speed of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from system.harness import STATE, md5_tree, truth, truth_by_resource
+from system.warm import WarmWorld, warm_world
+from xnat_embedded import Resource, Site, empty_site, small_site
+from xnat_embedded.log import Exchange
+
+RATE = 200_000
+STEP = RATE // 20  # What the server sends in one go at that rate, and so may be on its way on each connection.
+HEADERS = 400  # Of a zip, for each member.
+MOMENTS = 20
+JOBS = 4
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    return small_site()
+
+
+@pytest.fixture(scope="module")
+def here(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmWorld]:
+    with warm_world(site, tmp_path_factory.mktemp("kill")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(here: WarmWorld) -> int:
+    """The bytes that one run takes."""
+    done = here.mirror()
+    assert done.code == 0, done
+    assert here.tree() == truth(here.site)
+    return here.data_bytes()
+
+
+@pytest.fixture
+def fresh(here: WarmWorld, undisturbed: int, site: Site) -> Iterator[WarmWorld]:
+    """Nothing under DEST, nothing in the log, a slow server."""
+    shutil.rmtree(here.dest, ignore_errors=True)
+    here.server.clear_log()
+    site.rate = RATE
+    yield here
+    site.rate = None
+
+
+def largest_files(site: Site) -> dict[str, int]:
+    """Number of each resource -> size of its largest file."""
+    found = {}
+    for experiment in site.experiments():
+        owners = [experiment, *experiment.scans, *experiment.assessors, experiment.subject, experiment.subject.project]
+        for owner in owners:
+            for resource in owner.resources:
+                found[str(resource.id)] = max(entry.content.size for entry in resource.entries if entry.content)
+    return found
+
+
+def in_hand(here: WarmWorld) -> int:
+    """The most that may be lost by a kill: of each transfer cut off, the file in hand, and what was on its way."""
+    largest = largest_files(here.site)
+    return sum(min(cut.body_bytes, largest[_number(cut)] + STEP + HEADERS) for cut in _cut_off(here))
+
+
+def _cut_off(here: WarmWorld) -> list[Exchange]:
+    return [exchange for exchange in here.server.log if exchange.kind in ("zip", "file") and exchange.aborted]
+
+
+def _number(exchange: Exchange) -> str:
+    found = re.search(r"/resources/(\d+)/", exchange.path)
+    assert found is not None
+    return found[1]
+
+
+def kill_at(here: WarmWorld, position: int, *arguments: str) -> bool:
+    """Start a mirror and kill it when so many bytes were sent; False if it ended before."""
+    run = here.begin_mirror(*arguments)
+    try:
+        return here.until(lambda: here.data_bytes() >= position, run)
+    finally:
+        run.kill()
+        here.until_settled()
+
+
+def assert_nothing_in_part(here: WarmWorld, *, folders: bool = True) -> None:
+    """Every file under a final name is whole, every new resource complete, and the ledger claims nothing else."""
+    tree, whole = here.tree() if here.project.exists() else {}, truth(here.site)
+    assert {path: md5 for path, md5 in tree.items() if whole.get(path) != md5} == {}
+    if folders:
+        for folder, files in truth_by_resource(here.site).items():
+            assert sum(f"{folder}/{path}" in tree for path in files) in (0, len(files)), folder
+    for at, (size, md5) in claimed(here.project).items():
+        assert md5 == tree[at], at
+        assert size == (here.project / at).stat().st_size
+
+
+def claimed(project: Path) -> dict[str, tuple[int, str]]:
+    """What the ledgers say is held: final path -> size and MD5. Only a last line may be torn."""
+    found = {}
+    for ledger in (project / STATE / "sessions").glob("*.jsonl"):
+        folder = ""
+        *lines, last = ledger.read_text().split("\n")
+        assert last == "" or len(lines) > 0
+        for line in lines:
+            entry = json.loads(line)
+            folder = entry["folder"] if "unit" in entry else folder
+            for file in entry.get("files", []):
+                at = "/".join(filter(None, (folder, entry["folder"], file.get("at", file["path"]))))
+                found[at] = (file["size"], file["md5"])
+    return found
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+def test_a_killed_run_loses_at_most_the_files_in_hand(fresh: WarmWorld, undisturbed: int, moment: int) -> None:
+    here = fresh
+    assert kill_at(here, undisturbed * moment // MOMENTS + 1)
+    assert_nothing_in_part(here)
+    lost = in_hand(here)
+    here.site.rate = None
+    done = here.mirror()
+    assert done.code == 0, done
+    assert here.tree() == truth(here.site)
+    here.assert_no_leftovers()
+    again = here.data_bytes() - undisturbed
+    print(f"moment {moment}: {again} bytes again of {undisturbed}; at most {lost} were in hand")
+    assert again <= lost
+
+
+def test_kills_in_a_row_on_one_folder_add_up_and_no_more(fresh: WarmWorld, undisturbed: int) -> None:
+    here, source = fresh, random.Random(20)
+    at = 0
+    for _ in range(6):
+        at = here.data_bytes() + source.randrange(undisturbed // 10, undisturbed // 6)
+        if not kill_at(here, at):
+            break
+        assert_nothing_in_part(here)
+    lost = in_hand(here)
+    here.site.rate = None
+    done = here.mirror()
+    assert done.code == 0, done
+    assert here.tree() == truth(here.site)
+    again = here.data_bytes() - undisturbed
+    print(f"{len(_cut_off(here))} transfers cut off: {again} bytes again; at most {lost} were in hand")
+    assert len(_cut_off(here)) >= 5
+    assert again <= lost
+
+
+def test_kills_before_the_first_byte_and_while_listing(fresh: WarmWorld) -> None:
+    here = fresh
+    for kind, count in (("auth", 1), ("experiments", 1), ("files", 1), ("files", 5)):
+        here.server.clear_log()
+        run = here.begin_mirror()
+        assert here.until(lambda: here.server.counts.requests[kind] >= count, run)  # noqa: B023
+        run.kill()
+        assert_nothing_in_part(here)
+    here.site.rate = None
+    assert here.mirror().code == 0
+    assert here.tree() == truth(here.site)
+
+
+def test_kills_in_the_second_run_touch_nothing(here: WarmWorld, undisturbed: int) -> None:
+    shutil.rmtree(here.dest, ignore_errors=True)
+    assert here.mirror().code == 0
+    here.server.clear_log()
+    for count in (1, 6, 12):
+        run = here.begin_mirror()
+        here.until(lambda: here.server.counts.requests["files"] >= count, run)  # noqa: B023
+        run.kill()
+        assert_nothing_in_part(here)
+        assert here.tree() == truth(here.site)
+    assert here.data_bytes() == 0
+
+
+# -- into folders that stand ---------------------------------------------------------------------------------------
+
+
+def _replaced(site: Site) -> dict[str, bytes]:
+    """Change the files of six resources on the server, and add one to each. Returns the new bytes by MD5."""
+    new, source = {}, random.Random(6)
+    resources = [scan.resource("DICOM") for experiment in site.experiments() for scan in experiment.scans]
+    for resource in resources[:6]:
+        for entry in list(resource.entries):
+            assert entry.content is not None
+            data = source.randbytes(entry.content.size)
+            resource.replace_file(entry.path, data)
+            new[hashlib.md5(data).hexdigest()] = data
+        data = source.randbytes(30_000)
+        resource.add_file("added.dcm", data)
+        new[hashlib.md5(data).hexdigest()] = data
+    return new
+
+
+def test_a_kill_while_files_are_replaced_leaves_old_or_new_ones(tmp_path: Path) -> None:
+    site = small_site()
+    with warm_world(site, tmp_path) as here:
+        assert here.mirror().code == 0
+        old, kept = truth(site), tmp_path / "kept"
+        shutil.copytree(here.dest, kept)
+        new = _replaced(site)
+        here.server.clear_log()
+        assert here.mirror().code == 0
+        assert here.tree() == truth(site)
+        needed = here.data_bytes()
+        assert needed < sum(map(len, new.values())) * 1.1
+        site.rate = RATE
+        for moment in range(5):
+            shutil.rmtree(here.dest)
+            shutil.copytree(kept, here.dest)
+            here.server.clear_log()
+            assert kill_at(here, needed * (2 * moment + 1) // 10)
+            now = truth(site)
+            for path, md5 in here.tree().items():
+                assert md5 in (old.get(path), now[path]), path
+            assert set(old) <= set(here.tree())
+            lost = in_hand(here)
+            site.rate = None
+            assert here.mirror().code == 0
+            site.rate = RATE
+            assert here.tree() == now
+            here.assert_no_leftovers()
+            print(f"{here.data_bytes() - needed} bytes again; at most {lost} were in hand")
+            assert here.data_bytes() - needed <= lost
+
+
+# -- one large file ------------------------------------------------------------------------------------------------
+
+
+def _one_large_file(size: int) -> tuple[Site, Resource]:
+    site = empty_site()
+    session = site.add_project("PTV000", members=("demo",)).add_subject("S1").add_session("S1_MR1")
+    scan = session.add_scan("1", "bold")
+    return site, scan.add_resource("NIFTI", [("bold.nii", random.Random(1).randbytes(size))], format="NIFTI")
+
+
+@pytest.mark.parametrize("digest", [None, ""], ids=["with a digest", "without"])
+def test_a_single_large_file_goes_on_where_it_was_cut(tmp_path: Path, digest: str | None) -> None:
+    size, rate = 4_000_000, 4_000_000
+    site, resource = _one_large_file(size)
+    resource.entries[0].listed_digest = digest
+    with warm_world(site, tmp_path) as here:
+        site.rate = rate
+        for part in (1, 2, 3):
+            assert kill_at(here, size * part // 4)
+            assert here.tree() == {}
+        site.rate = None
+        done = here.mirror()
+        assert done.code == 0, done
+        assert here.tree() == truth(site)
+        here.assert_no_leftovers()
+        ranges = [exchange.range for exchange in here.server.log if exchange.kind == "file"]
+        if digest is None:
+            assert ranges[0] == ""
+            starts = [int(found[1]) for each in ranges[1:] if (found := re.fullmatch(r"bytes=(\d+)-", each))]
+            assert len(starts) == 3, ranges
+            assert starts == sorted(starts)
+            assert starts[0] > size // 8
+            assert here.data_bytes() <= size + 3 * (rate // 20 + 65536)
+        else:
+            # Nothing would show that a power cut took bytes from the middle of it.
+            assert ranges == [""] * 4
+
+
+def test_a_large_file_that_changed_meanwhile_is_not_spliced(tmp_path: Path) -> None:
+    size, rate = 2_000_000, 4_000_000
+    site, resource = _one_large_file(size)
+    with warm_world(site, tmp_path) as here:
+        site.rate = rate
+        assert kill_at(here, size // 2)
+        resource.replace_file("bold.nii", random.Random(2).randbytes(size))
+        site.rate = None
+        done = here.mirror()
+        assert done.code == 0, done
+        assert here.tree() == truth(site)
+
+
+def test_a_kill_keeps_every_file_that_others_wrote(fresh: WarmWorld, undisturbed: int) -> None:
+    here = fresh
+    mine = here.project / "Haofei01" / "notes" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert kill_at(here, undisturbed // 2)
+    here.site.rate = None
+    assert here.mirror().code == 0
+    assert mine.read_text() == "mine"
+    assert set(md5_tree(here.project)) - set(truth(here.site)) == {"Haofei01/notes/mine.txt"}
