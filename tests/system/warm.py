@@ -25,7 +25,17 @@ from system.harness import Done, World
 from xnat_embedded import Server, Site
 
 _LIBRARIES = ["aiohttp", "aiofiles", "anyio", "anyio._backends._asyncio", "isal.igzip_lib", "isal.isal_zlib", "tqdm"]
-_LIBRARIES += ["typer", "typer.core", "rich.traceback", "platformdirs", "runpy", "csv", "uuid", "tomllib", "system.warm"]
+_LIBRARIES += [
+    "typer",
+    "typer.core",
+    "rich.traceback",
+    "platformdirs",
+    "runpy",
+    "csv",
+    "uuid",
+    "tomllib",
+    "system.warm",
+]
 
 
 def _command(arguments: tuple[str, ...], environment: dict[str, str], where: str) -> None:
