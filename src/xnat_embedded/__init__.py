@@ -1,7 +1,11 @@
 """An XNAT server in a box: the real protocol on loopback, quirks included, for tests and demonstrations.
 
 It shares no code with the client. ``Site`` holds users, settings and the tree; ``Server`` serves it; ``Fault`` makes
-things go wrong on purpose.
+things go wrong on purpose. Marks such as §3.4 refer to the protocol notes in ``docs/xnat-server.md``.
+
+Imports point one way: ``content`` and ``clock`` know nothing, ``resource`` → ``tree`` → ``site`` are what is served,
+``reach`` → ``listings``, ``file_list``, ``items``, ``layout``, ``ranges``, ``packing`` make answers from it, ``auth``
+decides who may ask, ``service`` puts them together, ``wire`` sends, ``server`` runs it all.
 """
 
 from __future__ import annotations

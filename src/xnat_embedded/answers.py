@@ -32,8 +32,6 @@ class Answer:
     close: bool = False
     #: More was promised than is sent; the connection stays open, so that the client waits.
     hang: bool = False
-    #: Not even the session time cookie (the wrong-password 401 ends before the filter that sets it).
-    bare: bool = False
 
 
 def text(body: str | bytes, content_type: str, status: int = 200) -> Answer:

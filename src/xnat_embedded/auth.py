@@ -31,6 +31,7 @@ class Caller:
     fresh: bool
     #: The login, ``guest`` on an open site, or None where an open path is asked for anonymously.
     user: str | None = None
+    #: Basic credentials were refused, before the filter that sets the session time cookie (§1.3).
     bare: bool = False
 
 
@@ -83,13 +84,14 @@ class Gate:
             return caller, tomcat_page(500)
         if caller.session.user is not None and caller.session.user == self._accounts.owner_of(name):
             return caller, None  # The session already is this user's: the password is not even looked at (§1.5).
-        return caller, self.log_in(caller, name, password)
+        refusal = self.log_in(caller, name, password)
+        caller.bare = refusal is not None and refusal.status == 401
+        return caller, refusal
 
     def log_in(self, caller: Caller, name: str, password: str) -> Answer | None:
         """Make the caller the user of these credentials; an answer if they are refused."""
         login = self._accounts.check(name, password)
         if login is None or len(self._sessions.of(login)) >= self._site.max_sessions:
-            caller.bare = True
             return tomcat_page(401)
         caller.session = self._sessions.log_in(caller.session, login)
         caller.fresh = True

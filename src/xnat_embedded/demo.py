@@ -55,17 +55,20 @@ _SESSIONS = (
 )
 
 
-def demo_site(scale: int = 1) -> Site:
-    """About 400 files and 40 MB at scale 1; ``scale`` multiplies the files of every scan."""
-    return _site(scale, small=False)
+def demo_site(scale: int = 1, *, form: bool = True) -> Site:
+    """About 400 files and 40 MB at scale 1; ``scale`` multiplies the files of every scan.
+
+    ``form=False`` leaves out the experiment without images, on which some clients stop.
+    """
+    return _site(scale, small=False, form=form)
 
 
 def small_site() -> Site:
     """The same tree with about 60 files and 1.5 MB, made in a fraction of a second."""
-    return _site(1, small=True)
+    return _site(1, small=True, form=True)
 
 
-def _site(scale: int, *, small: bool) -> Site:
+def _site(scale: int, *, small: bool, form: bool) -> Site:
     site = empty_site()
     site.add_user("jörg", "pässwörd-ünïcode")
     project = site.add_project(
@@ -82,6 +85,8 @@ def _site(scale: int, *, small: bool) -> Site:
         for plan in plans:
             _add_scan(session, number, plan, modality, scale, small=small)
     _add_the_rest(project, small=small)
+    if form:
+        _add_form(project)
     _add_other_projects(site)
     return site
 
@@ -150,8 +155,11 @@ def _add_the_rest(project: Project, *, small: bool) -> None:
     quality.add_resource("REPORT", [("report.txt", "pass\n"), ("figures/snr.gif", _GIF)], way="out")
     project.subject("Haofei02").add_resource("CONSENT", [("consent.pdf", b"%PDF-1.4\n%%EOF\n")], format="PDF")
     project.add_resource("DOCS", [("README.txt", "Made for demonstrations.\n"), ("codes/sites.csv", "id\n1\n")])
+
+
+def _add_form(project: Project) -> None:
     form = project.subject("Haofei04").add_session(
-        "Haofei04_SUR1", "xnat:subjectMetadata", date="2022-01-20", note="questionnaire"
+        "Haofei04_SUR1", "xnat:subjectVariablesData", date="2022-01-20", note="questionnaire"
     )
     form.add_resource("FORMS", [("answers.json", '{"q1": 3}\n')], format="JSON")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
 from urllib.parse import unquote_plus
 
 from .answers import Answer, empty, refuse, restlet_page, tomcat_page
-from .content import Content, Corrupt, Data, Truncated
+from .content import Content, Corrupt, Data, Piece, Truncated
 from .faults import CorruptMember, DropMember, Effect, EndAfterMember, TruncateMember, WrongBody
 from .file_list import ListedFile
 from .layout import entry_path
@@ -91,18 +91,20 @@ def refuse_range(headers: Mapping[str, str]) -> Answer | None:
 
 
 def _spoil(members: list[Member], effects: tuple[Effect, ...]) -> list[Member]:
+    """The members as faults leave them; a fault whose member does not exist does nothing."""
     for effect in effects:
-        match effect:
-            case DropMember():
-                del members[_place(members, effect.member)]
-            case EndAfterMember():
-                del members[effect.count :]
-            case TruncateMember() | CorruptMember() | WrongBody():
-                at = _place(members, effect.member)
-                old = members[at]
-                if old.content is not None:
-                    others = [each.content for each in members[at + 1 :] + members[:at] if each.content]
-                    members[at] = Member(old.name, _spoiled(old.content, effect, others), old.mtime)
+        if isinstance(effect, EndAfterMember):
+            del members[effect.count :]
+        elif isinstance(effect, DropMember | TruncateMember | CorruptMember | WrongBody):
+            at = _place(members, effect.member)
+            old = None if at is None else members[at]
+            if at is None or old is None or old.content is None:
+                continue
+            if isinstance(effect, DropMember):
+                del members[at]
+            else:
+                others = [each.content for each in members[at + 1 :] + members[:at] if each.content]
+                members[at] = Member(old.name, _spoiled(old.content, effect, others), old.mtime)
     return members
 
 
@@ -118,10 +120,10 @@ def _spoiled(content: Content, effect: TruncateMember | CorruptMember | WrongBod
             return others[0] if others else Data(b"not this file")
 
 
-def _place(members: list[Member], member: int | str) -> int:
+def _place(members: list[Member], member: int | str) -> int | None:
     if isinstance(member, int):
-        return member
-    return next(at for at, each in enumerate(members) if each.name.endswith(member))
+        return member if member < len(members) else None
+    return next((at for at, each in enumerate(members) if each.name.endswith(member)), None)
 
 
 # --- single files ----------------------------------------------------------------------------------------
@@ -219,22 +221,15 @@ def _file(site: Site, entry: Entry, content: Content, headers: Mapping[str, str]
 def _slice(site: Site, content: Content, part: Slice, named: list[tuple[str, str]]) -> Answer:
     answer = Answer(part.outcome.value, b"", named, part.declared)
     if part.stop > part.start:
-        answer.body = read(content, part.start, part.stop)
+        answer.body = _as_far_as_it_goes(content, part)
     if part.promises_too_much:
         answer.hang = site.hang_on_overlong_range
         answer.close = not answer.hang
     return answer
 
 
-async def hash_ahead(listed: list[ListedFile]) -> None:
-    """Work out the checksums of files on disk in a thread, before a list asks for them in the event loop."""
-    contents = [each.entry.content for each in listed if each.entry.content is not None]
-    blocking = [content for content in contents if content.blocking]
-    if blocking:
-        await asyncio.to_thread(_hash, blocking)
-
-
-def _hash(contents: list[Content]) -> None:
-    for content in contents:
-        if content.exists():
-            content.md5()
+async def _as_far_as_it_goes(content: Content, part: Slice) -> AsyncIterator[Piece]:
+    """A read error ends the body; Restlet swallows the exception, and Tomcat closes short of the length (§3.5)."""
+    with contextlib.suppress(OSError):
+        async for piece in read(content, part.start, part.stop):
+            yield piece

@@ -99,14 +99,14 @@ class Finder:
 
     def accession(self, segment: str) -> Experiment | Assessor | None:
         """The readable experiment or assessor of an accession id."""
+        wanted = escape(segment, _QUOTES)
         for experiment in self._site.experiments():
-            if not self._site.can_read_experiment(self._user, experiment):
-                continue
-            if same(segment, experiment.id):
-                return experiment
+            found: Experiment | Assessor | None = experiment if experiment.id == wanted else None
             for assessor in experiment.assessors:
-                if same(segment, assessor.id):
-                    return assessor
+                if assessor.id == wanted:
+                    found = assessor
+            if found is not None:
+                return found if self._site.can_read_experiment(self._user, experiment) else None
         return None
 
     # --- resources ----------------------------------------------------------------------------------------------

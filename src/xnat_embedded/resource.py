@@ -21,6 +21,7 @@ class Registry(Protocol):
     """What the tree needs of its site: a lock, numbers and dates."""
 
     lock: RLock
+    on_disk: bool
 
     def number(self, kind: str) -> int:
         """The next number of a site-wide counter."""
@@ -152,7 +153,7 @@ class Resource:
             kept = content if on_disk else None
             entry = Entry(path, kept, mtime, size, digest, has_id, remote, self.format, self.content, tags=tags)
             self.entries.append(entry)
-            self._changed(touch)
+            self._changed(touch, content)
         return entry
 
     def replace_file(self, path: str, data: Bytes, *, touch: bool = True) -> Entry:
@@ -162,7 +163,7 @@ class Resource:
             entry.content = as_content(data)
             entry.listed_size = entry.listed_digest = None
             entry.mtime = self.site.file_time()
-            self._changed(touch)
+            self._changed(touch, entry.content)
         return entry
 
     def remove_file(self, path: str, *, touch: bool = True) -> None:
@@ -185,8 +186,9 @@ class Resource:
             if touch:
                 self.touch()
 
-    def _changed(self, touch: bool) -> None:
+    def _changed(self, touch: bool, content: Content | None = None) -> None:
         self._index = None
+        self.site.on_disk = self.site.on_disk or (content is not None and content.blocking)
         if touch:
             self.touch()
 

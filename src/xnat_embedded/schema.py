@@ -15,13 +15,22 @@ _TYPES: dict[str, tuple[str, tuple[str, ...]]] = {
         "",
         ("@ID", "@secondary_ID", "name", "description", "resources/resource=abstractResource"),
     ),
-    "subjectData": ("", ("@ID", "@project", "@label", "resources/resource=abstractResource")),
+    "subjectData": (
+        "",
+        (
+            "@ID",
+            "@project",
+            "@label",
+            "resources/resource=abstractResource",
+            "experiments/experiment=subjectAssessorData",
+        ),
+    ),
     "experimentData": (
         "",
         ("@ID", "@project", "@label", "date", "note", "resources/resource=abstractResource"),
     ),
     "subjectAssessorData": ("experimentData", ("subject_ID",)),
-    "subjectMetadata": ("subjectAssessorData", ()),
+    "subjectVariablesData": ("subjectAssessorData", ()),
     "imageSessionData": (
         "subjectAssessorData",
         (

@@ -33,6 +33,8 @@ class Server:
         self.host = host
         self.port = port
         self.faults = Faults()
+        #: Mistakes of this server itself, which clients saw as a broken connection. Empty unless it has a bug.
+        self.failures: list[Exception] = []
         self._log = Log()
         self._accounts = Accounts(site)
         self._sessions = Sessions(site)
@@ -116,6 +118,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         service = Service(self.site, self._accounts, self._sessions, self.faults, self._log)
+        service.failures = self.failures
         web_server = web.Server(
             service.handle,
             handler_cancellation=True,

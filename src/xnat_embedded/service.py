@@ -1,13 +1,14 @@
 """The handler behind every request: checks in XNAT's order, then the route's answer, then the standing headers.
 
 Everything that reads the tree runs under the site's lock and without awaiting, so that a test which changes the tree
-meanwhile is seen as a whole or not at all.
+meanwhile is seen as a whole or not at all. Where files lie on disk it runs in a worker thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -37,7 +38,7 @@ from .file_list import entries, file_table, readable
 from .items import Thing, catalog_xml, item_json, item_xml
 from .listings import Lists, resource_table
 from .log import Log, Record
-from .packing import archive, hash_ahead, lookup, refuse_range, single
+from .packing import archive, lookup, refuse_range, single
 from .reach import Finder, Reach, match_scans
 from .routes import ZIP_FORMATS, Route, Target, is_malformed, parse
 from .sessions import Sessions
@@ -46,6 +47,7 @@ from .tables import Table, render
 from .tree import Experiment
 from .wire import Sent, Shape, send
 
+_LOG = logging.getLogger(__name__)
 _TABLES = ("projects", "subjects", "experiments", "scans", "reconstructions", "assessors")
 _VARY = ("Vary", "Accept-Charset, Accept-Encoding, Accept-Language, Accept")
 _STANDING = (
@@ -66,6 +68,7 @@ class Service:
         self.faults = faults
         self.log = log
         self.gate = Gate(site, sessions, accounts)
+        self.failures: list[Exception] = []
         self._order = random.Random(site.site_id)
         self._running: set[asyncio.Task[object]] = set()
         self._served: WeakKeyDictionary[asyncio.Transport, int] = WeakKeyDictionary()
@@ -92,6 +95,14 @@ class Service:
             sent = await self._handle(request, target, record)
             aborted = False
             return sent
+        except ConnectionError:
+            return Sent(record.status, keep_alive=False)  # The client left.
+        except Exception as error:  # noqa: BLE001 - a bug here must not become an answer
+            _LOG.exception("cannot answer %s %s", request.method, raw)
+            self.failures.append(error)
+            if request.transport is not None:
+                request.transport.abort()
+            return Sent(500, keep_alive=False)
         finally:
             if task is not None:
                 self._running.discard(task)
@@ -128,7 +139,7 @@ class Service:
         answer.close = answer.close or self._worn_out(request)
         shape = Shape.of(
             effects,
-            rate=self.site.rate,
+            rate=self.site.rate if record.kind in ("zip", "file") else None,
             chunk=8192 if self.site.tomcat_chunks else None,
             expire=lambda: self.sessions.end(caller.session) if caller else None,
         )
@@ -196,35 +207,54 @@ class Service:
         if request.method not in ("GET", "HEAD"):
             return restlet_page(405)
         user = self.gate.require_user(caller)
-        if route.name in _TABLES:
-            with self.site.lock:
-                table = self._table(route, query, user)
-                return self._rendered(table, query, request.headers, effects)
-        if route.name == "item":
-            with self.site.lock:
-                return self._item(route, query, user, request.headers)
-        with self.site.lock:
-            reach = self._reach(route, query, user)
-            if route.name == "resources":
-                return self._rendered(resource_table(reach.found), query, request.headers, effects)
-            if route.name == "catalog":
-                if not reach.found:
-                    return restlet_page(404)
-                return chunked(catalog_xml(reach.found[0].resource), "text/xml")
-            if route.name == "file" and query.get("format") not in ZIP_FORMATS:
-                readable(reach)
-                return single(self.site, reach, route.file, query, request.headers, effects)
-            if route.name == "file":
-                listed = [found[0]] if (found := lookup(reach, route.file)) else []
-            else:
-                listed = entries(reach, query, route.file)
-        if query.get("format") in ZIP_FORMATS:
-            return archive(self.site, reach, listed, query, request.headers, effects)
-        await hash_ahead(listed)
-        with self.site.lock:
-            return self._rendered(file_table(listed, query, self.site.context), query, request.headers, effects)
+        if self.site.on_disk:
+            return await asyncio.to_thread(self._archive, route, query, request.headers, user, effects)
+        return self._archive(route, query, request.headers, user, effects)
 
     # --- the archive -------------------------------------------------------------------------------------
+
+    def _archive(
+        self,
+        route: Route,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        user: str,
+        effects: tuple[Effect, ...],
+    ) -> Answer:
+        """The answer of an archive route; what it streams is read later. May raise ``Refuse``."""
+        with self.site.lock:
+            if route.name in _TABLES:
+                return self._rendered(self._table(route, query, user), query, headers, effects)
+            if route.name == "item":
+                return self._item(route, query, user, headers)
+            reach = self._reach(route, query, user)
+            match route.name:
+                case "resources":
+                    return self._rendered(resource_table(reach.found), query, headers, effects)
+                case "catalog":
+                    if not reach.found:
+                        return restlet_page(404)
+                    return chunked(catalog_xml(reach.found[0].resource), "text/xml")
+                case "file":
+                    return self._file(reach, route, query, headers, effects)
+            listed = entries(reach, query, route.file)
+            if query.get("format") in ZIP_FORMATS:
+                return archive(self.site, reach, listed, query, headers, effects)
+            return self._rendered(file_table(listed, query, self.site.context), query, headers, effects)
+
+    def _file(
+        self,
+        reach: Reach,
+        route: Route,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        effects: tuple[Effect, ...],
+    ) -> Answer:
+        readable(reach)
+        if query.get("format") not in ZIP_FORMATS:
+            return single(self.site, reach, route.file, query, headers, effects)
+        found = lookup(reach, route.file)
+        return archive(self.site, reach, [found[0]] if found else [], query, headers, effects)
 
     def _table(self, route: Route, query: Mapping[str, str], user: str) -> Table:
         lists = Lists(self.site, user)
@@ -251,6 +281,8 @@ class Service:
             return refusal
         for effect in of_type(effects, ShortList):
             table.rows = table.rows[: max(0, len(table.rows) - effect.missing)]
+        if "format" not in query and "text/html" in headers.get("Accept", ""):
+            query = {**query, "format": "html"}
         return render(table, query, self._order if self.site.shuffle else None)
 
     def _reach(self, route: Route, query: Mapping[str, str], user: str) -> Reach:
@@ -305,7 +337,7 @@ class Service:
                 headers.append(_VARY)
         if caller is None:
             return headers
-        if not (caller.bare and answer.status == 401):
+        if not caller.bare:
             now, idle = int(self.site.clock.now() * 1000), int(self.site.timeout_s * 1000)
             headers.append(("Set-Cookie", f'SESSION_EXPIRATION_TIME="{now},{idle}"; Version=1; Path=/'))
         if caller.fresh:

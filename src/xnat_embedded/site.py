@@ -88,6 +88,8 @@ class Site:
     keepalive_s: float = 20.0
     #: Zip method when a request does not say: 0 stored, 8 deflated (preference ``zipCompressionMethod``).
     compression: int = 0
+    #: Some contents lie on disk: answers are worked out in worker threads. Set when such a file is added.
+    on_disk: bool = False
     #: Lists come in another order each time, as nothing sorts them.
     shuffle: bool = True
     users: dict[str, User] = field(default_factory=dict)

@@ -62,7 +62,7 @@ def _json(table: Table, keys: list[str], rows: list[Row], order: random.Random |
 
 def _csv(keys: Sequence[str], rows: list[Row]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer = csv.DictWriter(out, keys, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()

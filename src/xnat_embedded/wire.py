@@ -106,9 +106,9 @@ class _Line:
         old = self._request.version < (1, 1)
         keep = self._request.keep_alive and not answer.close
         length, body = answer.length, answer.body
-        if answer.measured and not isinstance(body, bytes):
-            length, body = await _measure(body)
         silent = self._request.method == "HEAD" or answer.status in _NO_BODY
+        if answer.measured and not silent and not isinstance(body, bytes):
+            length, body = await _measure(body)
         if shape.eof_delimited or (old and length is None):
             length, keep = None, False
         else:
@@ -131,8 +131,7 @@ class _Line:
         limit, sent = self._shape.limit, 0
         pending: list[Piece] = []
         waiting = 0
-        pace = self._shape.rate
-        paced = pace is not None and self._record.kind in ("zip", "file")
+        paced = self._shape.rate is not None
         if limit == 0:
             self._transport.write(head)
             return await self._end_early(length, keep=keep)
@@ -152,9 +151,8 @@ class _Line:
         await self._write(head, pending, last)
         if answer.hang:
             await self._hang()
-        if length is not None and sent < length:
-            return self._close(answer.status)
-        return Sent(answer.status, keep_alive=keep)
+        # A length that was not kept ends the connection; nobody could tell where the next answer begins.
+        return Sent(answer.status, keep_alive=keep and (length is None or sent == length))
 
     async def _end_early(self, length: int | None, *, keep: bool) -> Sent:
         self._record.aborted = True
@@ -164,7 +162,7 @@ class _Line:
         if isinstance(ending, Stall):
             await self._hang()
         if length is not None:
-            return self._close(self._record.status)
+            return Sent(self._record.status, keep_alive=False)
         if self._chunked:
             self._transport.write(b"0\r\n\r\n")
         await self._drain()
@@ -191,9 +189,6 @@ class _Line:
         """Wait for the client to leave; its leaving, and the server's stopping, cancel this task."""
         await asyncio.Event().wait()
 
-    def _close(self, status: int) -> Sent:
-        return Sent(status, keep_alive=False)
-
     def _head(self, answer: Answer, length: int | None, *, keep: bool) -> bytes:
         version = "1.1" if self._request.version >= (1, 1) and not self._shape.eof_delimited else "1.0"
         lines = [f"HTTP/{version} {answer.status} "]  # Tomcat 9 gives no reason (§3.1).
@@ -211,7 +206,7 @@ class _Line:
     async def _write(self, head: bytes, pieces: list[Piece], last: bytes = b"") -> None:
         size = sum(map(len, pieces))
         step = self._shape.chunk
-        rate = self._shape.rate if self._record.kind in ("zip", "file") else None
+        rate = self._shape.rate
         if rate is not None and size:
             await self._write_paced(head, b"".join(pieces), last, rate)
             return

@@ -59,7 +59,8 @@ def for_site(text: str, url: str, now: float) -> Found:
 
 
 def _lines(text: str) -> Iterator[_Line]:
-    for raw in text.removeprefix("\ufeff").splitlines():
+    for raw in text.removeprefix("\ufeff").split("\n"):
+        raw = raw.removesuffix("\r")
         http_only = raw.startswith(_HTTP_ONLY)
         if not raw.strip() or (raw.startswith("#") and not http_only):
             continue

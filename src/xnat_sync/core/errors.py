@@ -7,7 +7,8 @@
 │   ├── ``LoginRefused``         6   the server refused this login; never tried a second time
 │   ├── ``SessionEnded``         6   the session ended and cannot be renewed
 │   ├── ``ServerUnavailable``    7   the server cannot be reached, or went away for good
-│   └── ``DiskTrouble``         12   full, read-only, or not ours to write
+│   ├── ``DiskTrouble``         12   full, read-only, or not ours to write
+│   └── ``Interrupted``        130   Ctrl-C at a question
 └── ``ItemError``            concerns one request or one file; the rest of the run goes on
     ├── ``Transient``            may succeed when tried again: resets, time-outs, 429, 5xx
     ├── ``Broken``               what came is not what was listed: cut, corrupt, or another file's bytes
@@ -64,6 +65,12 @@ class DiskTrouble(RunError):
     """The destination is full, read-only, gone, or not writable by us."""
 
     exit_code = 12
+
+
+class Interrupted(RunError):
+    """Ctrl-C instead of an answer to a question at the terminal."""
+
+    exit_code = 130
 
 
 class ItemError(XnatSyncError):

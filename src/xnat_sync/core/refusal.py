@@ -166,11 +166,11 @@ def _refused(found: Why, login: Login, base: str) -> RunError:
         )
     if found.cause is Cause.REFUSED:
         return LoginRefused(
-            f"{base} refused the login of {login.user!r}, and does not say why: a wrong or expired secret, a locked "
-            "account, or too many open sessions; it is not tried again, so that no account is locked"
+            f"{base} refused the login of {login.user!r} (wrong or expired secret, locked account, or too many open "
+            "sessions: XNAT does not say which); it is not tried again, so that no account is locked"
         )
     if found.cause in (Cause.GUEST, Cause.NOBODY):
-        return LoginRefused(f"{base} took the login of {login.user!r} but logged nobody in")
+        return LoginRefused(f"{base} took the login{_of(login)} but logged nobody in")
     return LoginRefused(
         f"{base} answered {found.status} without a session id: is this the URL of an XNAT, and does it take passwords? "
         "At a federated site paste a session id with --jsession -"

@@ -113,6 +113,16 @@ class Selection:
             return False
         return (not self.after or unit.date >= self.after) and (not self.before or unit.date <= self.before)
 
+    def wholly(self, unit: Unit) -> bool:
+        """Whether everything of a chosen unit is asked for, so that what it lacks then is really gone."""
+        needed = {
+            UnitKind.PROJECT: frozenset({Level.PROJECT}),
+            UnitKind.SUBJECT: frozenset({Level.SUBJECT}),
+            UnitKind.EXPERIMENT: WITHIN_SESSION,
+        }[unit.kind]
+        narrowed = self.scans or self.scan_types or self.resources or self.target.scan
+        return needed <= self.effective_levels and not narrowed
+
     def takes(self, resource: Resource) -> bool:
         """Whether a resource of a chosen unit is asked for."""
         place = resource.place

@@ -106,6 +106,10 @@ OPTIONS: Sequence[Option] = (
            "{subject}/{session}/{scan}-{scan_type}/{resource}.", "TEMPLATE", mirror=True),
     Option("store", ("--store",), one_of("files", "zip"), "files", "Keep files, or one zip a resource.", "HOW",
            mirror=True),
+    Option("relist", ("--relist",), flag, False, "List every session again, changed or not.", mirror=True,
+           profile=False),
+    Option("relist_after", ("--relist-after",), duration, 7 * 86400.0, "List a session again after so long, changed "
+           "or not; each run takes its share.", "DURATION", mirror=True),
     Option("metadata", ("--metadata",), flag, False, "Store each experiment's own record beside its data.",
            mirror=True),
     *(
@@ -164,6 +168,8 @@ class Settings:
     dry_run: bool
     layout: str
     store: str
+    relist: bool
+    relist_after: float
     metadata: bool
     subject: tuple[str, ...]
     exclude_subject: tuple[str, ...]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from .model import Secret
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(B?)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(B?)", re.IGNORECASE | re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 # Tomcat's id is 32 hex digits; behind a load balancer the name of a node follows a dot.
@@ -34,7 +35,7 @@ def size(text: str) -> int:
     if found is None:
         raise ValueError("a size is written like 50M, 10G or 2T, or 10GB for powers of 1000")
     power = " KMGT".index(found[2].upper() or " ")
-    return int(float(found[1]) * (1000 if found[3] and power else 1024) ** power)
+    return int(Fraction(found[1]) * (1000 if found[3] and power else 1024) ** power)
 
 
 def flag(text: str) -> bool:
@@ -72,7 +73,7 @@ def host(text: str) -> str:
     url = text.strip().rstrip("/")
     if "://" not in url:
         url = f"https://{url}"
-    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", url):
+    if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?", url):
         raise ValueError("a host is written like https://xnat.example.org or https://example.org/xnat")
     return url
 

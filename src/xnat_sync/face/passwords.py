@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from xnat_sync.core.errors import UsageError
+from xnat_sync.core.errors import Interrupted, UsageError
 from xnat_sync.core.model import Login, LoginKind, Secret
 from xnat_sync.core.settings import Settings
 
@@ -131,5 +131,7 @@ def _asking(ask: Callable[[], T]) -> T:
         return ask()
     except EOFError:
         raise UsageError("no login without an answer") from None
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the login") from None
     finally:
         signal.signal(signal.SIGINT, before)

@@ -162,6 +162,7 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
             overwrite=settings.overwrite,
             dry_run=settings.dry_run,
             metadata=settings.metadata,
+            relist_after=0.0 if settings.relist else settings.relist_after,
             layout=folders,
             store=settings.store,
             policy=policy(settings),
@@ -178,8 +179,8 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
     run.bus(events.Ended(int(code), code.label, ending.message))
     run.display.close()
     summary = wire.summary(
-        tally, code, ending.message, project=target.project, seconds=run.record.seconds(), requests=door.requests - before,
-        started=run.record.started, version=__version__,
+        tally, code, ending.message, project=target.project, seconds=run.record.seconds(),
+        requests=door.requests - before, started=run.record.started, version=__version__,
     )  # fmt: skip
     if not settings.dry_run:
         await run.record.finish(summary, tally)

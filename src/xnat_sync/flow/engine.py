@@ -30,6 +30,7 @@ from .commit import Committer
 from .fetch import Fetcher
 from .inventory import Lister
 from .metadata import Metadata
+from .standing import Standing
 from .walk import Survey, Walker, WalkOptions
 
 GRACE = 10.0
@@ -44,6 +45,7 @@ class RunOptions:
     overwrite: bool = False
     dry_run: bool = False
     metadata: bool = False
+    relist_after: float = 0.0
     layout: layout.Layout = layout.SHORT
     store: str = "files"
     policy: retry.Policy = retry.Policy()  # noqa: RUF009
@@ -88,11 +90,11 @@ class Stop:
 
 @dataclass(slots=True)
 class _Progress:
-    """What is still to be done for one unit."""
+    """What is still to be done for one unit. ``vanished`` if the server lacks files of it that it lists."""
 
     unit: Unit
     jobs: int = 0
-    surveyed: bool = False
+    vanished: bool = False
     whole: bool = True
     again: bool = False
     changed: int = 0
@@ -127,6 +129,7 @@ class Engine:
             mirror,
             WalkOptions(options.overwrite, not options.dry_run, selection.takes, records if options.metadata else None),
         )
+        self._standing = Standing(mirror, bus)
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
         self._listing = 0
@@ -136,6 +139,7 @@ class Engine:
         if not self._options.dry_run:
             await anyio.to_thread.run_sync(self._mirror.prepare)
         await self._check_form()
+        await self._standing.load()
         units: list[Unit] = []
         with self._stop.intake():
             units = self._selection.units(await self._all_units())
@@ -175,10 +179,11 @@ class Engine:
 
         try:
             found = await self._attempts(what, experiments)
-            # Subjects may have no experiment and yet have files.
-            others = Level.SUBJECT in self._selection.effective_levels
-            known = await self._attempts(what, subjects) if others else {}
-            return layout.units(project, found, known, self._options.layout)
+            known = self._units(found, self._standing.subjects)
+            if Level.SUBJECT not in self._selection.effective_levels or self._standing.all_current(known.values()):
+                return known
+            # Subjects may have no experiment and yet have files, so only their own list is sure to have them.
+            return self._units(found, await self._attempts(what, subjects))
         except (Vanished, Refused) as error:
             raise NotVisible(
                 f"project {project!r} does not exist, or {self._client.user!r} may not see it: "
@@ -188,6 +193,12 @@ class Engine:
             raise ServerUnavailable(str(error)) from error
         except ItemError as error:
             raise ServerUnavailable(f"{error}; without this list nothing can be mirrored") from error
+
+    def _units(self, found: list[Experiment], subjects: dict[str, str]) -> dict[str, Unit]:
+        made = layout.units(self._project, found, subjects, self._options.layout)
+        narrowed = [unit for unit in made.values() if not self._selection.wholly(unit)]
+        self._standing.judge(made.values(), 0.0 if narrowed else self._options.relist_after)
+        return made
 
     async def _pass(self, units: Sequence[Unit]) -> None:
         unit_send, unit_receive = anyio.create_memory_object_stream[Unit](0)
@@ -218,21 +229,22 @@ class Engine:
             self._bus(events.ListingEnded())
 
     async def _survey(self, unit: Unit, jobs: MemoryObjectSendStream[Job]) -> None:
+        if await self._standing.confirm(unit):
+            self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))
+            return
         progress = self._open[unit.id] = _Progress(unit)
         try:
             survey = await self._walker.survey(unit)
         except ItemError as error:
             self._bus(events.Failed(unit.id, unit.label, "", str(error)))
-            survey = Survey([], whole=False)
-        found = survey.jobs
-        progress.whole, progress.again = survey.whole, not survey.whole
-        progress.jobs = 0 if self._options.dry_run else len(found)
-        progress.surveyed = True
-        if progress.jobs:
-            for job in found:
-                await jobs.send(job)
-        else:
-            self._close(progress)
+            survey = Survey([], whole=False, again=True)
+        progress.whole, progress.again = survey.whole, survey.again
+        progress.jobs = 0 if self._options.dry_run else len(survey.jobs)
+        if not progress.jobs:
+            await self._close(progress)
+            return
+        for job in survey.jobs:
+            await jobs.send(job)
 
     async def _work(self, jobs: MemoryObjectReceiveStream[Job]) -> None:
         async with jobs:
@@ -249,6 +261,7 @@ class Engine:
             brought = await self._fetcher.bring(job, stage)
             whole = await self._committer.commit(job, stage, brought)
             progress.again |= bool(brought.failed)
+            progress.vanished |= bool(brought.vanished)
         except ItemError as error:
             self._bus(events.Failed(unit.id, job.resource.name, "", str(error)))
             whole, progress.again = False, True
@@ -256,11 +269,16 @@ class Engine:
         progress.changed += whole
         progress.jobs -= 1
         if progress.jobs == 0:
-            self._close(progress)
+            await self._close(progress)
 
-    def _close(self, progress: _Progress) -> None:
+    async def _close(self, progress: _Progress) -> None:
         unit = progress.unit
         del self._open[unit.id]
         if progress.again:
             self._failed.append(unit)
+        if not self._options.dry_run:
+            if not progress.whole or progress.vanished:
+                await self._standing.falls(unit)
+            elif self._selection.wholly(unit):
+                await self._standing.stands(unit)
         self._bus(events.SessionDone(unit.id, unit.label, unit.folder, progress.whole, progress.changed))

@@ -34,10 +34,14 @@ class WalkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The jobs that bring what a unit lacks. Not ``whole`` if a part of the unit could not be listed."""
+    """The jobs that bring what a unit lacks.
+
+    Not ``whole`` if it will lack something all the same; ``again`` if listing it again may help.
+    """
 
     jobs: list[Job]
     whole: bool
+    again: bool
 
 
 @dataclass(slots=True)
@@ -76,12 +80,14 @@ class Walker:
         if self._options.metadata is not None and self._options.record:
             whole &= await self._options.metadata.keep(unit, held)
         jobs = []
+        again = not whole
         for resource in inventory.resources:
             if self._options.wanted(resource):
-                job = await self._look(resource, held)
-                if job is not None:
-                    jobs.append(job)
-        return Survey(jobs, whole)
+                found = await self._look(resource, held)
+                whole &= not found.conflicts
+                if found.wants:
+                    jobs.append(self._job(resource, found))
+        return Survey(jobs, whole, again)
 
     async def _ledger(self, unit: Unit) -> ledger.Replay:
         path = self._mirror.ledger_path(unit.id)
@@ -97,7 +103,7 @@ class Walker:
             await disk.append_text(path, ledger.header_line(unit))
         return held
 
-    async def _look(self, resource: Resource, held: ledger.Replay) -> Job | None:
+    async def _look(self, resource: Resource, held: ledger.Replay) -> _Sorted:
         found = await anyio.to_thread.run_sync(self._sort, resource, held)
         if found.adopted and self._options.record:
             await disk.append_text(
@@ -108,20 +114,13 @@ class Walker:
             self._bus(events.Skipped(resource.unit.id, resource.name, resource.path, count, size, reason))
         for path, reason in found.conflicts:
             self._bus(events.Failed(resource.unit.id, resource.name, path, f"{reason}; kept as it is"))
-        if not found.wants:
-            return None
-        job = Job(resource, tuple(found.wants), fresh=not found.here, held_bytes=sum(found.skipped_bytes.values()))
-        reasons = Counter(want.reason for want in job.wants)
-        self._bus(
-            events.Planned(
-                resource.unit.id,
-                resource.name,
-                resource.path,
-                len(job.wants),
-                job.bytes,
-                tuple(sorted(reasons.items())),
-            )
-        )
+        return found
+
+    def _job(self, resource: Resource, found: _Sorted) -> Job:
+        wants, held_bytes = tuple(found.wants), sum(found.skipped_bytes.values())
+        job = Job(resource, wants, fresh=not found.here, held_bytes=held_bytes)
+        reasons = tuple(sorted(Counter(want.reason for want in wants).items()))
+        self._bus(events.Planned(resource.unit.id, resource.name, resource.path, len(wants), job.bytes, reasons))
         return job
 
     def _sort(self, resource: Resource, held: ledger.Replay) -> _Sorted:

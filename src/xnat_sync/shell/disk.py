@@ -387,9 +387,10 @@ async def read_text(path: str) -> str:
     return text
 
 
-async def append_text(path: str, text: str) -> None:
-    """Append whole lines and make them durable. A torn last line is closed off first, so that it harms only itself.
+async def append_text(path: str, text: str, *, durable: bool = True) -> None:
+    """Append whole lines and make them durable, unless that is not worth it.
 
+    A torn last line is closed off first, so that it harms only itself.
     A cancelled run still ends what it has begun to write here.
     """
     with anyio.CancelScope(shield=True), translated(path):
@@ -401,7 +402,8 @@ async def append_text(path: str, text: str) -> None:
                 torn = False
             await file.write((b"\n" if torn else b"") + text.encode("utf-8"))
             await file.flush()
-            await anyio.to_thread.run_sync(os.fsync, file.fileno())
+            if durable:
+                await anyio.to_thread.run_sync(os.fsync, file.fileno())
 
 
 async def replace_text(path: str, text: str) -> None:

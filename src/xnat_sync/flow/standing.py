@@ -1,0 +1,89 @@
+"""What earlier runs left: which units stand as the server last described them, and which must be listed.
+
+The index only saves requests. A unit that it calls unchanged is still held against the disk, file by file, and listed
+as soon as one of them is not what its ledger says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import anyio.to_thread
+
+from xnat_sync.core import events, index, ledger
+from xnat_sync.core.model import Unit
+from xnat_sync.shell import disk
+
+from .bus import Bus
+
+
+class Standing:
+    """The index of one mirror during one run."""
+
+    def __init__(self, mirror: disk.Mirror, bus: Bus) -> None:
+        self._mirror = mirror
+        self._bus = bus
+        self._seen: dict[str, index.Seen] = {}
+        self._current: frozenset[str] = frozenset()
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """Id -> label of the subjects seen so far, those without experiments too."""
+        return {seen.id: seen.label for seen in self._seen.values() if seen.kind == "subject"}
+
+    async def load(self) -> None:
+        """Read the index, and rewrite it if it has grown much longer than it need be."""
+        text = await disk.read_text(self._mirror.index_path)
+        self._seen = await anyio.to_thread.run_sync(index.replay, text)
+        if text.count("\n") > 2 * len(self._seen) + 64:
+            await disk.replace_text(self._mirror.index_path, index.compacted(self._seen.values()))
+
+    def judge(self, units: Iterable[Unit], relist_after: float) -> None:
+        """Settle which of the units need no listing; with ``relist_after`` 0 all are listed."""
+        again = index.due(self._seen.values(), time.time(), relist_after)
+        self._current = index.current(units, self._seen, again)
+
+    def all_current(self, units: Iterable[Unit]) -> bool:
+        """Whether none of the units need be listed."""
+        return all(unit.id in self._current for unit in units)
+
+    async def confirm(self, unit: Unit) -> bool:
+        """Whether ``unit`` need not be listed and its files are all as its ledger says; tells of them if so."""
+        if unit.id not in self._current:
+            return False
+        held = await anyio.to_thread.run_sync(self._look, unit)
+        seen = self._seen[unit.id]
+        if held is None or (len(held.files), held.bytes) != (seen.files, seen.bytes):
+            return False
+        if held.files:
+            self._bus(events.Skipped(unit.id, unit.label, unit.folder, seen.files, seen.bytes, "unchanged"))
+        return True
+
+    def _look(self, unit: Unit) -> ledger.Replay | None:
+        text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
+        held = ledger.replay(text)
+        if held.damaged or (held.folder != unit.folder and held.files):
+            return None
+        base = self._mirror.path(unit.folder)
+        for record in held.files.values():
+            standing = disk.stat_of(f"{base}/{record.at}")
+            if standing is None or (standing.size, standing.mtime_ns) != (record.size, record.mtime_ns):
+                return None
+        return held
+
+    async def stands(self, unit: Unit) -> None:
+        """Record that ``unit`` was listed and is whole."""
+        held = await anyio.to_thread.run_sync(self._look, unit)
+        if held is None:
+            return
+        self._seen[unit.id] = seen = index.Seen(
+            unit.id, unit.kind.value, unit.label, unit.subject_id, unit.folder, unit.last_modified, time.time(),
+            len(held.files), held.bytes,
+        )  # fmt: skip
+        await disk.append_text(self._mirror.index_path, index.line(seen), durable=False)
+
+    async def falls(self, unit: Unit) -> None:
+        """Record that ``unit`` is not whole any more, as far as is known."""
+        if self._seen.pop(unit.id, None) is not None:
+            await disk.append_text(self._mirror.index_path, index.gone_line(unit.id), durable=False)
