@@ -11,6 +11,7 @@ import random
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from system.warm import WarmWorld, warm_world
 from xnat_embedded import Resource, Site, empty_site, small_site
 from xnat_embedded.log import Exchange
 
-RATE = 200_000
+RATE = 400_000
 STEP = RATE // 20  # What the server sends in one go at that rate, and so may be on its way on each connection.
 HEADERS = 400  # Of a zip, for each member.
 MOMENTS = 20
@@ -122,20 +123,27 @@ def claimed(project: Path) -> dict[str, tuple[int, str]]:
     return found
 
 
-@pytest.mark.parametrize("moment", range(MOMENTS))
-def test_a_killed_run_loses_at_most_the_files_in_hand(fresh: WarmWorld, undisturbed: int, moment: int) -> None:
-    here = fresh
-    assert kill_at(here, undisturbed * moment // MOMENTS + 1)
-    assert_nothing_in_part(here)
-    lost = in_hand(here)
-    here.site.rate = None
-    done = here.mirror()
-    assert done.code == 0, done
-    assert here.tree() == truth(here.site)
-    here.assert_no_leftovers()
-    again = here.data_bytes() - undisturbed
-    print(f"moment {moment}: {again} bytes again of {undisturbed}; at most {lost} were in hand")
-    assert again <= lost
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbed: int, half: int) -> None:
+    def lose(moment: int) -> None:
+        home = tmp_path / str(moment)
+        home.mkdir()
+        with warm_world(small_site(), home) as here:
+            here.site.rate = RATE
+            assert kill_at(here, undisturbed * moment // MOMENTS + 1)
+            assert_nothing_in_part(here)
+            lost = in_hand(here)
+            here.site.rate = None
+            done = here.mirror()
+            assert done.code == 0, done
+            assert here.tree() == truth(here.site)
+            here.assert_no_leftovers()
+            again = here.data_bytes() - undisturbed
+            print(f"moment {moment}: {again} bytes again of {undisturbed}; at most {lost} were in hand")
+            assert again <= lost
+
+    with ThreadPoolExecutor(3) as lanes:
+        list(lanes.map(lose, range(half, MOMENTS, 2)))
 
 
 def test_kills_in_a_row_on_one_folder_add_up_and_no_more(fresh: WarmWorld, undisturbed: int) -> None:

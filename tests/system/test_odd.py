@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.harness import STATE, World, md5_tree, world
 
+from system.harness import STATE, World, md5_tree, world
 from xnat_embedded import Resource, Site, odd_site
 
 

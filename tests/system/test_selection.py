@@ -7,8 +7,8 @@ import io
 import json
 
 import pytest
-from system.harness import STATE, World, truth
 
+from system.harness import STATE, World, truth
 from xnat_embedded import empty_site
 
 

@@ -1,16 +1,13 @@
-"""The real command without the time that an interpreter takes to start: forked from one that holds its libraries.
+"""The real command without the time that an interpreter takes to start: forked from one that has imported it.
 
-Every run is a process of its own that imports ``xnat_sync`` anew and goes through ``python -m xnat_sync``, with its own
-environment, output, signals and exit code. Only what the command imports from elsewhere is there already.
+Every run is a process of its own and goes through ``python -m xnat_sync``, with its own environment, output, signals
+and exit code.
 """
 
 from __future__ import annotations
 
 import multiprocessing as mp
-import os
-import runpy
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -21,40 +18,16 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from system.child import become
 from system.harness import Done, World
 from xnat_embedded import Server, Site
 
-_LIBRARIES = ["aiohttp", "aiofiles", "anyio", "anyio._backends._asyncio", "isal.igzip_lib", "isal.isal_zlib", "tqdm"]
-_LIBRARIES += [
-    "typer",
-    "typer.core",
-    "rich.traceback",
-    "platformdirs",
-    "runpy",
-    "csv",
-    "uuid",
-    "tomllib",
-    "system.warm",
-]
-
-
-def _command(arguments: tuple[str, ...], environment: dict[str, str], where: str) -> None:
-    """Become ``xnat-sync``. Runs in the child."""
-    for fd, name in ((0, "in"), (1, "out"), (2, "err")):
-        os.dup2(os.open(f"{where}/{name}", os.O_RDWR | os.O_CREAT, 0o600), fd)
-    sys.stdin, sys.stdout, sys.stderr = open(0, encoding="utf-8"), open(1, "w"), open(2, "w", buffering=1)
-    os.environ.clear()
-    os.environ.update(environment)
-    for name in [name for name in sys.modules if name.startswith(("xnat_sync", "xnat_embedded"))]:
-        del sys.modules[name]
-    warnings.simplefilter("error")
-    sys.argv = ["xnat-sync", *arguments]
-    runpy.run_module("xnat_sync", run_name="__main__")
+_PRELOADED = ["xnat_sync.face.cli", "system.child", "anyio._backends._asyncio", "rich.traceback", "typer.core"]
 
 
 def _context() -> ForkServerContext:
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(_LIBRARIES)
+    context.set_forkserver_preload(_PRELOADED)
     return context
 
 
@@ -64,7 +37,7 @@ class Run:
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], stdin: str = "") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="xnat-sync-run-"))
         (self._folder / "in").write_text(stdin)
-        self._process = _context().Process(target=_command, args=(arguments, environment, str(self._folder)))
+        self._process = _context().Process(target=become, args=(arguments, environment, str(self._folder)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._process.start()

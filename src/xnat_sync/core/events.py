@@ -178,6 +178,25 @@ class Vanished:
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """A file is held here that the server no longer lists."""
+
+    unit: str
+    resource: str
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """An extra file was moved to the trash."""
+
+    unit: str
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionDone:
     """All that was to be done for a unit is done. ``complete`` if nothing of it is missing."""
 
@@ -221,12 +240,14 @@ Event = (
     | Retrying
     | Failed
     | Vanished
+    | Extra
+    | Trashed
     | SessionDone
     | SecondPass
     | Ended
 )
 
-NEW = frozenset({"new", "missing here"})
+_KINDS = {"new": "new", "missing here": "new", "moved here": "moved"}
 
 
 @dataclass(slots=True)
@@ -257,7 +278,7 @@ class Tally:
 
     def apply(self, event: Event) -> None:
         """Add one event. What a second pass lists again is counted once."""
-        if isinstance(event, Listed | Planned | Skipped) and event.unit in self.units_again:
+        if isinstance(event, Listed | Planned | Skipped | Extra) and event.unit in self.units_again:
             return
         match event:
             case LoggedIn(user, opened):
@@ -292,6 +313,12 @@ class Tally:
                 self.failed[unit, resource, path] = error
             case Vanished(unit, resource, path):
                 self.vanished[unit, resource, path] = None
+            case Extra(bytes=size):
+                self.files["extra"] += 1
+                self.bytes["extra"] += size
+            case Trashed(bytes=size):
+                self.files["trashed"] += 1
+                self.bytes["trashed"] += size
             case SessionDone(complete=complete):
                 self.sessions_complete += complete
             case SecondPass(units=again):
@@ -303,7 +330,7 @@ class Tally:
     def _committed(self, committed: tuple[tuple[str, int, str], ...]) -> None:
         self.files_committed += len(committed)
         for _, size, reason in committed:
-            kind = "new" if reason in NEW else "changed"
+            kind = _KINDS.get(reason, "changed")
             self.files[kind] += 1
             self.bytes[kind] += size
 

@@ -169,7 +169,7 @@ def units(
     The whole project's list must be given, whatever part of it is wanted: clashes depend on all siblings.
     ``subjects`` (id -> label) adds those that have no experiment.
     """
-    labels = {e.subject_id: e.subject_label for e in experiments} | dict(subjects or {})
+    labels = dict(subjects or {}) | {e.subject_id: e.subject_label for e in experiments}
     rows: list[tuple[str, list[_Step]]] = []
     for e in experiments:
         values = {

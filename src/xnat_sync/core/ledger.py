@@ -27,12 +27,14 @@ VERSION = 1
 class Replay:
     """What the lines of a ledger add up to.
 
-    ``folder`` is where the unit lay when last recorded, None if no line says; ``files`` are by their path under that
-    folder; ``lines`` were read, of which ``damaged`` made no sense.
+    ``unit`` is its id; ``folder`` is where the unit lay when last recorded, None if no line says; ``files`` are by
+    their path under that folder; ``lines`` were read, of which ``damaged`` made no sense.
     """
 
+    unit: str = ""
     folder: str | None = None
     files: dict[str, Held] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     lines: int = 0
     damaged: int = 0
 
@@ -85,6 +87,26 @@ def gone_line(paths: Sequence[str]) -> str:
     return _dump({"gone": list(paths)})
 
 
+def compacted(unit: Unit, state: Replay) -> str:
+    """The shortest ledger that says the same."""
+    lines: dict[tuple[str, str], list[Held]] = {}
+    for held in state.files.values():
+        below = held.at.removesuffix(f"/{held.path}")
+        folder = below if below != held.at else ""
+        lines.setdefault((held.resource, folder), []).append(held)
+    return header_line(unit) + "".join(
+        _dump(
+            {
+                "held": resource,
+                "label": state.labels.get(resource, ""),
+                "folder": folder,
+                "files": [_file(held, held.at.removeprefix(f"{folder}/") if folder else held.at) for held in files],
+            }
+        )
+        for (resource, folder), files in sorted(lines.items())
+    )
+
+
 def replay(text: str) -> Replay:
     """What a ledger says, whatever state it is in. Never raises."""
     state = Replay()
@@ -104,11 +126,12 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         folder, resource = _text(entry["folder"]), _text(entry["held"])
         read = [_held(folder, resource, file) for file in entry["files"]]
         state.files.update({held.at: held for held in read})
+        state.labels[resource] = _text(entry.get("label", ""))
     elif "gone" in entry:
         for path in [_text(path) for path in entry["gone"]]:
             state.files.pop(path, None)
     elif "folder" in entry:
-        state.folder = _text(entry["folder"])
+        state.unit, state.folder = _text(entry["id"]), _text(entry["folder"])
 
 
 def _held(folder: str, resource: str, file: dict[str, Any]) -> Held:

@@ -66,6 +66,10 @@ class Unit:
     xsi_type: str = ""
     date: str = ""
 
+    def own(self, folder: str) -> str:
+        """What of ``folder`` is the unit's alone: a subject's folder holds its experiments as well."""
+        return f"{folder}/resources" if self.kind is UnitKind.SUBJECT else folder
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

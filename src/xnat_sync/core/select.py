@@ -113,6 +113,13 @@ class Selection:
             return False
         return (not self.after or unit.date >= self.after) and (not self.before or unit.date <= self.before)
 
+    @property
+    def everything(self) -> bool:
+        """Whether the whole project is asked for."""
+        narrowed = self.subjects or self.experiments or self.scans or self.scan_types or self.resources
+        named = self.target.subject or self.target.experiment or self.target.scan
+        return not (narrowed or named or self.after or self.before) and self.effective_levels == frozenset(Level)
+
     def wholly(self, unit: Unit) -> bool:
         """Whether everything of a chosen unit is asked for, so that what it lacks then is really gone."""
         needed = {

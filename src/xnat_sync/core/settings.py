@@ -15,7 +15,7 @@ from typing import Any
 from .errors import UsageError
 from .model import Secret
 from .profiles import Profile, Text
-from .values import date, duration, flag, host, one_of, proxy, session_id, user, whole
+from .values import Share, date, duration, flag, host, one_of, proxy, session_id, share, user, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,10 @@ OPTIONS: Sequence[Option] = (
            profile=False),
     Option("relist_after", ("--relist-after",), duration, 7 * 86400.0, "List a session again after so long, changed "
            "or not; each run takes its share.", "DURATION", mirror=True),
+    Option("delete", ("--delete",), flag, False, "Move what the server no longer has to the mirror's trash folder.",
+           mirror=True),
+    Option("max_delete", ("--max-delete",), share, Share(percent=10.0), "Most files that --delete may take away, or a "
+           "percentage of all. [default: 10%]", "N|N%", mirror=True),
     Option("metadata", ("--metadata",), flag, False, "Store each experiment's own record beside its data.",
            mirror=True),
     *(
@@ -170,6 +174,8 @@ class Settings:
     store: str
     relist: bool
     relist_after: float
+    delete: bool
+    max_delete: Share
     metadata: bool
     subject: tuple[str, ...]
     exclude_subject: tuple[str, ...]

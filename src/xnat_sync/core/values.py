@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 from .model import Secret
 
@@ -110,3 +112,23 @@ def date(text: str) -> str:
         return datetime.date.fromisoformat(text.strip()).isoformat()
     except ValueError:
         raise ValueError("a day is written like 2026-01-31") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many, or so many in a hundred."""
+
+    count: int = 0
+    percent: float | None = None
+
+    def of(self, whole: int) -> int:
+        """How many of ``whole`` that is."""
+        return self.count if self.percent is None else floor(whole * self.percent / 100)
+
+
+def share(text: str) -> Share:
+    """A number of files, or a percentage. Raises ``ValueError``."""
+    found = re.fullmatch(r"(\d{1,9})|(\d{1,3}(?:\.\d+)?)\s*%", text.strip())
+    if found is None or (found[2] is not None and float(found[2]) > 100):
+        raise ValueError("this is a number of files such as 100, or a percentage such as 10%")
+    return Share(count=int(found[1])) if found[1] is not None else Share(percent=float(found[2]))

@@ -30,6 +30,8 @@ _JSON_EVENTS: dict[type, str] = {
     events.Retrying: "retrying",
     events.Failed: "failed",
     events.Vanished: "vanished",
+    events.Extra: "extra",
+    events.Trashed: "trashed",
     events.SessionDone: "session_done",
     events.Ended: "ended",
 }
@@ -93,6 +95,9 @@ def summary(
             "listed": tally.files_listed,
             "new": tally.files["new"],
             "changed": tally.files["changed"],
+            "moved": tally.files["moved"],
+            "extra": tally.files["extra"],
+            "trashed": tally.files["trashed"],
             "skipped": tally.files["skipped"],
             "vanished": len(tally.vanished),
             "failed": len(tally.failed),

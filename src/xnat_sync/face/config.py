@@ -96,7 +96,7 @@ def _example(option: Option) -> str:
             return "true"
         case int() | float() as number:
             return f"{number:g}"
-    return json.dumps(option.default or option.metavar)
+    return json.dumps(option.default if option.default and isinstance(option.default, str) else option.metavar)
 
 
 __all__ = ["app", "sample"]

@@ -23,7 +23,11 @@ from . import configfile
 
 def _parameter(option: Option) -> inspect.Parameter:
     panel = "Mirroring" if option.mirror else "What to take" if option.select else "Connection and output"
-    default = "" if option.default in (None, False, "", ()) else f" [default: {_shown(option.default)}]"
+    default = (
+        ""
+        if option.default in (None, False, "", ()) or "[default" in option.help
+        else f" [default: {_shown(option.default)}]"
+    )
     # A switch is given as a flag and becomes the text 1, so that all settings are text until they are parsed.
     kind: Any = bool | None if option.is_switch else list[str] | None if option.repeated else str | None
     info = typer.Option(

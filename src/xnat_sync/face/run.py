@@ -161,6 +161,8 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
             listers=settings.listers,
             overwrite=settings.overwrite,
             dry_run=settings.dry_run,
+            delete=settings.delete,
+            max_delete=settings.max_delete,
             metadata=settings.metadata,
             relist_after=0.0 if settings.relist else settings.relist_after,
             layout=folders,
@@ -211,7 +213,12 @@ def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, sec
     ]
     if files["changed"]:
         parts.append(f"{files['changed']} changed ({show.size(sizes['changed'])})")
+    if files["moved"]:
+        parts.append(f"{files['moved']} moved here as on the server")
     parts.append(f"{files['skipped']} already here ({show.size(sizes['skipped'])})")
+    if files["extra"]:
+        taken = f", {files['trashed']} of them moved to the trash" if files["trashed"] else ""
+        parts.append(f"{files['extra']} extra ({show.size(sizes['extra'])}){taken}")
     if tally.vanished:
         parts.append(f"{len(tally.vanished)} vanished on the server")
     if tally.failed:

@@ -141,11 +141,14 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _ending(error: Exception) -> Ending:
     leaves = list(_leaves(error))
-    bugs = [leaf for leaf in leaves if not isinstance(leaf, RunError)]
+    reasons = [leaf for leaf in leaves if isinstance(leaf, RunError)]
+    # Whoever hands on to workers that ended for a reason breaks off as well, which is no reason of its own.
+    echoes = (anyio.BrokenResourceError,) if reasons else ()
+    bugs = [leaf for leaf in leaves if not isinstance(leaf, (RunError, *echoes))]
     if bugs:
         text = "".join(traceback.format_exception(error))
         return Ending(Outcome(fatal=Exit.BUG), f"a bug in xnat-sync: {bugs[0]!r}", text)
-    worst = min((leaf for leaf in leaves if isinstance(leaf, RunError)), key=lambda leaf: _rank(Exit(leaf.exit_code)))
+    worst = min(reasons, key=lambda leaf: _rank(Exit(leaf.exit_code)))
     return Ending(Outcome(fatal=Exit(worst.exit_code)), str(worst))
 
 

@@ -21,15 +21,18 @@ from xnat_sync.core import events, layout, listing, retry, urls
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
 from xnat_sync.core.model import Experiment, Job, Level, Unit
 from xnat_sync.core.select import Selection
+from xnat_sync.core.values import Share
 from xnat_sync.shell import disk
 from xnat_sync.shell.net import Client
 
 from .attempt import Attempts
 from .bus import Bus
 from .commit import Committer
+from .extras import Extras
 from .fetch import Fetcher
 from .inventory import Lister
 from .metadata import Metadata
+from .rename import Renames
 from .standing import Standing
 from .walk import Survey, Walker, WalkOptions
 
@@ -46,6 +49,8 @@ class RunOptions:
     dry_run: bool = False
     metadata: bool = False
     relist_after: float = 0.0
+    delete: bool = False
+    max_delete: Share = Share(percent=10.0)  # noqa: RUF009
     layout: layout.Layout = layout.SHORT
     store: str = "files"
     policy: retry.Policy = retry.Policy()  # noqa: RUF009
@@ -122,14 +127,25 @@ class Engine:
         self._attempts = Attempts(client, bus, options.policy)
         self._fetcher = Fetcher(client, self._attempts, bus, options.jobs, lambda: stop.stopping)
         self._committer = Committer(bus, mirror)
+        self._extras = Extras(bus, mirror)
+        renames = Renames(mirror)
         records = Metadata(client, self._attempts, bus, mirror, overwrite=options.overwrite)
         self._walker = Walker(
             Lister(client, self._attempts, bus, options.layout),
             bus,
             mirror,
-            WalkOptions(options.overwrite, not options.dry_run, selection.takes, records if options.metadata else None),
+            renames,
+            WalkOptions(
+                self._extras,
+                selection.takes,
+                selection.wholly,
+                options.overwrite,
+                not options.dry_run,
+                records if options.metadata else None,
+            ),
         )
-        self._standing = Standing(mirror, bus)
+        self._renames = renames
+        self._standing = Standing(mirror, bus, layout.METADATA if options.metadata else "")
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
         self._listing = 0
@@ -142,15 +158,31 @@ class Engine:
         await self._standing.load()
         units: list[Unit] = []
         with self._stop.intake():
-            units = self._selection.units(await self._all_units())
+            known = await self._all_units()
+            units = self._selection.units(known)
+            if not self._options.dry_run:
+                folders = self._standing.folders
+                await self._standing.moved(await self._renames.settle(known.values(), folders))
+                self._judge(known)
         self._bus(events.Found(self._project, len(units)))
         await self._pass(units)
         if self._failed and not self._stop.stopping:
             again, self._failed = self._failed, []
             self._bus(events.SecondPass(tuple(unit.id for unit in again)))
             await self._pass(again)
+        if not self._stop.stopping and not self._options.dry_run:
+            await self._settle_extras(units)
         if not self._stop.stopping and not self._bus.tally.failed:
             self._selection.complain()
+
+    async def _settle_extras(self, units: Sequence[Unit]) -> None:
+        """Tell of units that are gone, and take extras away if that is asked for and safe."""
+        if all(self._selection.wholly(unit) for unit in units) and self._selection.everything:
+            await self._extras.of_dead_units(frozenset(unit.id for unit in units))
+        tally = self._bus.tally
+        if self._options.delete and self._extras.found and not tally.failed:
+            held = tally.files["skipped"] + tally.files_committed + len(self._extras.found)
+            await self._extras.trash(self._options.max_delete.of(held))
 
     async def _check_form(self) -> None:
         """Refuse to mix layouts or stores in one mirror; a new mirror takes the form that is asked for."""
@@ -180,6 +212,7 @@ class Engine:
         try:
             found = await self._attempts(what, experiments)
             known = self._units(found, self._standing.subjects)
+            self._judge(known)
             if Level.SUBJECT not in self._selection.effective_levels or self._standing.all_current(known.values()):
                 return known
             # Subjects may have no experiment and yet have files, so only their own list is sure to have them.
@@ -195,10 +228,11 @@ class Engine:
             raise ServerUnavailable(f"{error}; without this list nothing can be mirrored") from error
 
     def _units(self, found: list[Experiment], subjects: dict[str, str]) -> dict[str, Unit]:
-        made = layout.units(self._project, found, subjects, self._options.layout)
-        narrowed = [unit for unit in made.values() if not self._selection.wholly(unit)]
-        self._standing.judge(made.values(), 0.0 if narrowed else self._options.relist_after)
-        return made
+        return layout.units(self._project, found, subjects, self._options.layout)
+
+    def _judge(self, known: dict[str, Unit]) -> None:
+        narrowed = not all(self._selection.wholly(unit) for unit in known.values())
+        self._standing.judge(known.values(), 0.0 if narrowed else self._options.relist_after)
 
     async def _pass(self, units: Sequence[Unit]) -> None:
         unit_send, unit_receive = anyio.create_memory_object_stream[Unit](0)
@@ -277,7 +311,8 @@ class Engine:
         if progress.again:
             self._failed.append(unit)
         if not self._options.dry_run:
-            if not progress.whole or progress.vanished:
+            extra = any(found.unit == unit.id for found in self._extras.found)
+            if not progress.whole or progress.vanished or extra:
                 await self._standing.falls(unit)
             elif self._selection.wholly(unit):
                 await self._standing.stands(unit)

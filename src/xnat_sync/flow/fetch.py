@@ -27,7 +27,6 @@ from .unpack import Fed, Unpacker
 
 _ZIP_SLACK = 1 << 30
 _PARTIAL = frozenset({200, 206, 412, 416})
-_RUN = uuid.uuid4().hex
 
 
 @dataclass(slots=True)
@@ -54,6 +53,7 @@ class Fetcher:
         self._bus = bus
         self._slots = anyio.Semaphore(slots)
         self._parallel = slots
+        self._run = uuid.uuid4().hex
 
     async def bring(self, job: Job, stage: disk.Stage) -> Brought:
         """Bring what ``job`` wants. Raises ``RunError`` only; everything else is in the result."""
@@ -156,7 +156,7 @@ class Fetcher:
                 brought.parked = True
                 return
             path = want.remote.path
-            single = _Single(self._client, self._bus, job, stage, want)
+            single = _Single(self._client, self._bus, job, stage, want, self._run)
             try:
                 landed = await self._attempts(single.what, self._slotted(single), progress=single.progress)
             except Vanished:
@@ -185,25 +185,27 @@ class _Slotted:
 class _Single:
     """One file by a request of its own, its partial kept and gone on with."""
 
-    def __init__(self, client: Client, bus: Bus, job: Job, stage: disk.Stage, want: Want) -> None:
+    def __init__(self, client: Client, bus: Bus, job: Job, stage: disk.Stage, want: Want, run: str) -> None:
+        """``run`` names the run, for partials of which only the run that wrote them can be sure."""
         self._client = client
+        self._run = run
         self._bus = bus
         self._resource = job.resource
         self._stage = stage
         self._want = want
         self._part_path = stage.part_path(want.local)
-        self._received = 0
+        self._furthest = 0
         self.what = f"{job.resource.name}: {want.remote.path}"
 
     def progress(self) -> int:
-        """Bytes received so far, over all attempts."""
-        return self._received
+        """How far into the file any attempt came: bytes that come again, or prove wrong, are no gain."""
+        return self._furthest
 
     async def attempt(self) -> Landed:
         """Bring the file, from its partial if that can be gone on with."""
         remote = self._want.remote
         part = await anyio.to_thread.run_sync(_read_part, self._part_path)
-        if not resume.usable(part, remote, _RUN):
+        if not resume.usable(part, remote, self._run):
             if part is not None:
                 await self._discard(part.held)
             part = None
@@ -235,12 +237,12 @@ class _Single:
         writer = await self._open(append=append)
         try:
             if not append:
-                note = resume.Part(0, answer.last_modified, total, remote.md5, remote.size, _RUN)
+                note = resume.Part(0, answer.last_modified, total, remote.md5, remote.size, self._run)
                 await anyio.to_thread.run_sync(_write_note, self._part_path, note)
             while piece := await answer.read():
-                self._received += len(piece)
                 self._bus(events.Progress(transfer, len(piece)))
                 await anyio.to_thread.run_sync(writer.write, piece)
+                self._furthest = max(self._furthest, writer.size)
                 if total is not None and writer.size > total:
                     break
         except BaseException:

@@ -47,6 +47,8 @@ class Record:
                 self._rows.writerows(("fetched", resource, path, size, reason) for path, size, reason in files)
             case events.Skipped(resource=resource, files=count, bytes=size, reason=reason):
                 self._rows.writerow(("skipped", resource, f"({count} files)", size, reason))
+            case events.Extra(resource=resource, path=path, bytes=size):
+                self._rows.writerow(("extra", resource, path, size, "the server no longer lists it"))
             case events.Vanished(_, resource, path):
                 self._rows.writerow(("vanished", resource, path, "", "listed, but not there"))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import anyio.to_thread
 
 from xnat_sync.core import events, index, ledger
-from xnat_sync.core.model import Unit
+from xnat_sync.core.model import Unit, UnitKind
 from xnat_sync.shell import disk
 
 from .bus import Bus
@@ -21,7 +22,9 @@ from .bus import Bus
 class Standing:
     """The index of one mirror during one run."""
 
-    def __init__(self, mirror: disk.Mirror, bus: Bus) -> None:
+    def __init__(self, mirror: disk.Mirror, bus: Bus, needs: str = "") -> None:
+        """``needs`` names a file that every experiment must have besides what is listed."""
+        self._needs = needs
         self._mirror = mirror
         self._bus = bus
         self._seen: dict[str, index.Seen] = {}
@@ -39,6 +42,18 @@ class Standing:
         if text.count("\n") > 2 * len(self._seen) + 64:
             await disk.replace_text(self._mirror.index_path, index.compacted(self._seen.values()))
 
+    @property
+    def folders(self) -> dict[str, str]:
+        """Id -> folder of every unit seen so far."""
+        return {seen.id: seen.folder for seen in self._seen.values()}
+
+    async def moved(self, units: Iterable[Unit]) -> None:
+        """Record that units lie in their new folders."""
+        for unit in units:
+            if (seen := self._seen.get(unit.id)) is not None:
+                self._seen[unit.id] = seen = replace(seen, folder=unit.folder, label=unit.label)
+                await disk.append_text(self._mirror.index_path, index.line(seen), durable=False)
+
     def judge(self, units: Iterable[Unit], relist_after: float) -> None:
         """Settle which of the units need no listing; with ``relist_after`` 0 all are listed."""
         again = index.due(self._seen.values(), time.time(), relist_after)
@@ -50,10 +65,10 @@ class Standing:
 
     async def confirm(self, unit: Unit) -> bool:
         """Whether ``unit`` need not be listed and its files are all as its ledger says; tells of them if so."""
-        if unit.id not in self._current:
+        seen = self._seen.get(unit.id)
+        if seen is None or unit.id not in self._current:
             return False
         held = await anyio.to_thread.run_sync(self._look, unit)
-        seen = self._seen[unit.id]
         if held is None or (len(held.files), held.bytes) != (seen.files, seen.bytes):
             return False
         if held.files:
@@ -64,6 +79,8 @@ class Standing:
         text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
         held = ledger.replay(text)
         if held.damaged or (held.folder != unit.folder and held.files):
+            return None
+        if self._needs and unit.kind is UnitKind.EXPERIMENT and self._needs not in held.files:
             return None
         base = self._mirror.path(unit.folder)
         for record in held.files.values():

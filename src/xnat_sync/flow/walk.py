@@ -18,17 +18,24 @@ from xnat_sync.core.plan import Decision, Kind
 from xnat_sync.shell import disk
 
 from .bus import Bus
+from .extras import Extras
 from .inventory import Lister
 from .metadata import Metadata
+from .rename import Renames
 
 
 @dataclass(frozen=True, slots=True)
 class WalkOptions:
-    """What of a unit is wanted: ``wanted`` says it of each resource. Without ``record`` nothing at all is written."""
+    """What of a unit is wanted: ``wanted`` says it of each resource, ``wholly`` whether it is all of a unit.
 
+    Without ``record`` nothing at all is written.
+    """
+
+    extras: Extras
+    wanted: Callable[[Resource], bool]
+    wholly: Callable[[Unit], bool]
     overwrite: bool = False
     record: bool = True
-    wanted: Callable[[Resource], bool] = lambda _: True
     metadata: Metadata | None = None
 
 
@@ -53,6 +60,7 @@ class _Sorted:
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_bytes: Counter[str] = field(default_factory=Counter)
+    targets: set[str] = field(default_factory=set)
     here: bool = False
 
     def skip(self, reason: str, size: int) -> None:
@@ -63,8 +71,9 @@ class _Sorted:
 class Walker:
     """Surveys units for one run."""
 
-    def __init__(self, lister: Lister, bus: Bus, mirror: disk.Mirror, options: WalkOptions) -> None:
+    def __init__(self, lister: Lister, bus: Bus, mirror: disk.Mirror, renames: Renames, options: WalkOptions) -> None:
         self._lister = lister
+        self._renames = renames
         self._bus = bus
         self._mirror = mirror
         self._options = options
@@ -80,13 +89,20 @@ class Walker:
         if self._options.metadata is not None and self._options.record:
             whole &= await self._options.metadata.keep(unit, held)
         jobs = []
-        again = not whole
+        again = not inventory.whole
+        looked = []
         for resource in inventory.resources:
             if self._options.wanted(resource):
                 found = await self._look(resource, held)
                 whole &= not found.conflicts
-                if found.wants:
-                    jobs.append(self._job(resource, found))
+                looked.append((resource, found))
+        if inventory.whole and self._options.wholly(unit) and self._options.record:
+            targets = frozenset(at for _, found in looked for at in found.targets)
+            wanted = [(resource, found.wants) for resource, found in looked]
+            await self._options.extras.sort(unit, held, targets, wanted)
+        for resource, found in looked:
+            if found.wants:
+                jobs.append(self._job(resource, found))
         return Survey(jobs, whole, again)
 
     async def _ledger(self, unit: Unit) -> ledger.Replay:
@@ -95,12 +111,14 @@ class Walker:
         held = await anyio.to_thread.run_sync(ledger.replay, text)
         if not self._options.record:
             return held
-        if held.folder is not None and held.folder != unit.folder:
-            moved = await anyio.to_thread.run_sync(self._mirror.move, held.folder, unit.folder)
-            if not moved:
-                held = ledger.Replay()
-        if held.folder != unit.folder:
+        if held.folder is None:
             await disk.append_text(path, ledger.header_line(unit))
+        elif held.folder != unit.folder:
+            # Renamed on the server while no index told of it: hashing finds out what lies at the new place.
+            await self._renames.settle([unit], {unit.id: held.folder})
+            held = ledger.replay(await disk.read_text(path))
+        if held.worth_compacting():
+            await disk.replace_text(path, ledger.compacted(unit, held))
         return held
 
     async def _look(self, resource: Resource, held: ledger.Replay) -> _Sorted:
@@ -132,6 +150,7 @@ class Walker:
         for file in resource.files:
             local = locals_[file.path]
             at = f"{resource.folder}/{local}"
+            found.targets.add(at)
             path = f"{folder}/{local}"
             record = held.files.get(at)
             on_disk = disk.stat_of(path) if found.here else None

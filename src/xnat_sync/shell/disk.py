@@ -260,6 +260,13 @@ class Stage:
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.rename(writer.path, target)
 
+    def take(self, path: str, local: str) -> None:
+        """Move a file that stands elsewhere in the mirror among the whole ones; who uses it proves it first."""
+        target = f"{self.tree}/{local}"
+        with translated(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.rename(path, target)
+
     def drop(self, local: str) -> None:
         """Remove a whole file that proved to be of no use."""
         with contextlib.suppress(FileNotFoundError), translated(local):
@@ -309,9 +316,24 @@ class Mirror:
             with open(os.open(f"{self.state}/staging/CACHEDIR.TAG", _NEW, 0o666), "w", encoding="ascii") as tag:
                 tag.write(_TAG)
 
-    def move(self, old: str, new: str) -> bool:
-        """Rename a unit's folder, as its label was renamed on the server; False if that cannot be done simply."""
-        source, target = self.path(old), self.path(new)
+    def _moving(self, unit: str) -> str:
+        return f"{self.state}/staging/moving/{names.safe(unit)}"
+
+    def move_out(self, unit: str, old: str) -> None:
+        """Take what lies at ``old`` out of the way, into staging: the first half of a rename."""
+        source, target = self.path(old), self._moving(unit)
+        if os.path.isdir(source) and not os.path.lexists(target):
+            with translated(source):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(source, target)
+            self.prune(os.path.dirname(source))
+
+    def move_in(self, unit: str, new: str) -> bool:
+        """Give what was moved out its new place: the second half.
+
+        False if something stands there, or nothing was moved out.
+        """
+        source, target = self._moving(unit), self.path(new)
         if not os.path.isdir(source) or os.path.lexists(target):
             return False
         make_folder(os.path.dirname(target), self.root)
@@ -319,6 +341,13 @@ class Mirror:
             os.rename(source, target)
         sync_paths([os.path.dirname(source), os.path.dirname(target)])
         return True
+
+    def moved_out(self) -> frozenset[str]:
+        """The units that a killed run left between the two halves, by their safe names."""
+        try:
+            return frozenset(os.listdir(f"{self.state}/staging/moving"))
+        except FileNotFoundError:
+            return frozenset()
 
     def appear(self, stage: Stage, folder: str) -> bool:
         """Give a whole resource its final name by one rename; False if something stands there already."""
@@ -339,6 +368,34 @@ class Mirror:
         make_folder(os.path.dirname(target), self.root)
         with translated(target):
             os.rename(f"{stage.tree}/{local}", target)
+
+    def take_away(self, at: str, trash: str) -> None:
+        """Move a file to a trash folder, under its own path there, beside what lies there already."""
+        source, target = self.path(at), f"{trash}/{at}"
+        with translated(target):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            number = 1
+            while os.path.lexists(target):
+                number += 1
+                target = f"{trash}/{at}~{number}"
+            os.rename(source, target)
+        self.prune(os.path.dirname(source))
+
+    def prune(self, folder: str) -> None:
+        """Remove ``folder`` and those above it as far as they are empty, down to the project's own."""
+        while folder.startswith(f"{self.root}/"):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return
+            folder = os.path.dirname(folder)
+
+    def ledgers(self) -> list[str]:
+        """The paths of all ledgers."""
+        folder = f"{self.state}/sessions"
+        with translated(folder), contextlib.suppress(FileNotFoundError):
+            return sorted(f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".jsonl"))
+        return []
 
     def put(self, at: str, data: bytes) -> OnDisk:
         """Give a small file its final name, whole and durable, in place of what may stand there."""

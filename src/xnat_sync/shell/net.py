@@ -239,7 +239,7 @@ class Client:
         for tried in range(_ROUNDS):
             generation = self._keeper.generation
             async with self._exchange("GET", path, headers or {}) as response:
-                doubt = self._doubt(response)
+                doubt = self._doubt(path, response)
                 if doubt is None:
                     self._raise_for_status(response, what, accept)
                     yield Answer(response, what)
@@ -248,11 +248,11 @@ class Client:
                 raise self._unproved(response.status, doubt, what)
         raise Transient(f"{what}: each new session ended at once")
 
-    def _doubt(self, response: aiohttp.ClientResponse) -> str | None:
+    def _doubt(self, path: str, response: aiohttp.ClientResponse) -> str | None:
         """Why an answer may not be one to a logged-in session; None if there is no doubt."""
         if response.status == 401 or 300 <= response.status < 400:
             return "status"
-        if response.status == 200 and listing.is_html(response.content_type, b""):
+        if response.status == 200 and not _names_a_page(path) and listing.is_html(response.content_type, b""):
             return "page"
         offered = offered_session(response.headers.getall("Set-Cookie", []))
         # After the dot stands the node of a cluster, which may change under a living session.
@@ -308,6 +308,11 @@ class Client:
             # An answer not read to its end cannot be followed by another on the same connection.
             response.close()
             self._last_heard = time.monotonic()
+
+
+def _names_a_page(path: str) -> bool:
+    """Whether a file is asked for that is a web page itself: what comes is then proved by size and MD5, not by kind."""
+    return path.partition("?")[0].lower().endswith((".html", ".htm", ".xhtml"))
 
 
 def _moment(text: str) -> float | None:
