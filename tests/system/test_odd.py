@@ -204,7 +204,7 @@ def test_levels_can_be_chosen(odd: World, levels: str, prefixes: tuple[str, ...]
 
 def test_the_levels_outside_sessions_can_be_chosen(odd: World) -> None:
     assert mirror(odd, "--level", "subject", "--level", "project") == 0
-    assert {path for path in md5_tree(odd.dest / "ODD")} == {
+    assert set(md5_tree(odd.dest / "ODD")) == {
         "resources/PROJECT/p.txt", "resources/PROJECT/folder/q.txt", "S1/resources/SUBJECT/sub.txt",
     }  # fmt: skip
 

@@ -111,4 +111,9 @@ def summary(
             "again": tally.bytes_again,
         },
         "retries": tally.retries,
+        "missing": [
+            f"{resource}: {path or 'all of it'}: {error}"
+            for (_, resource, path), error in list(tally.failed.items())[:100]
+        ]
+        + [f"{resource}: {path}: vanished on the server" for _, resource, path in list(tally.vanished)[:100]],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from xnat_sync.core.select import Target
 from xnat_sync.core.settings import Settings
 from xnat_sync.shell.show import plain
 
-from . import account, browse, config, demo, run
+from . import account, browse, config, demo, offline, run
 from .options import with_globals, with_settings
 
 app = typer.Typer(
@@ -118,6 +119,29 @@ def projects(settings: Settings) -> int:
 def ls(settings: Settings, path: Annotated[str, typer.Argument(show_default=False)]) -> int:
     """List what lies under PROJECT, PROJECT/SUBJECT, PROJECT/SUBJECT/EXPERIMENT or …/SCAN."""
     return anyio.run(browse.ls, settings, path)
+
+
+@app.command(name="verify", epilog="Example: xnat-sync verify /scratch")
+@with_settings()
+def verify(
+    settings: Settings,
+    dest: Annotated[str, typer.Argument(show_default=False)],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Forget what is wrong, so that the next run fetches it.")
+    ] = False,
+    md5sum: Annotated[
+        str | None, typer.Option("--md5sum", help="Write the sums there, for md5sum -c.", metavar="FILE")
+    ] = None,
+) -> int:
+    """Hash every file in DEST again, offline; exit 3 if any is missing or changed."""
+    return anyio.run(functools.partial(offline.verify, settings, dest, repair=repair, md5sum=md5sum))
+
+
+@app.command(name="status", epilog="Example: xnat-sync status /scratch")
+@with_settings()
+def status(settings: Settings, dest: Annotated[str, typer.Argument(show_default=False)]) -> int:
+    """Tell from the state alone what DEST holds, and how the last run ended."""
+    return offline.status(settings, dest)
 
 
 @app.command(name="demo", epilog="Example: xnat-sync demo --dest demo-data")

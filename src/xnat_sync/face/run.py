@@ -136,8 +136,9 @@ async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: I
     worst = Exit.OK
     async with AsyncExitStack() as stack:
         door = _Door(settings, logins or credentials.candidates(settings), stack)
+        quiet = Bus(show.Quiet(verbose=settings.verbose))
         for asked in targets:
-            target = await project_of(settings, await door.client(Bus()), asked) if isinstance(asked, str) else asked
+            target = await project_of(settings, await door.client(quiet), asked) if isinstance(asked, str) else asked
             code = await _one(settings, target, door)
             worst = min(worst, code, key=_severity)
             if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG):

@@ -390,6 +390,27 @@ class Mirror:
                 return
             folder = os.path.dirname(folder)
 
+    def set_aside(self, at: str) -> None:
+        """Rename a file that is not what it should be, so that the right one may take its place and nothing is lost."""
+        source = self.path(at)
+        target, number = f"{source}.changed", 1
+        while os.path.lexists(target):
+            number += 1
+            target = f"{source}.changed{number}"
+        with translated(source):
+            os.rename(source, target)
+
+    def runs(self) -> list[str]:
+        """The folders of the runs on record."""
+        with contextlib.suppress(FileNotFoundError), translated(self.state):
+            return [f"{self.state}/runs/{name}" for name in os.listdir(f"{self.state}/runs")]
+        return []
+
+    def state_bytes(self) -> int:
+        """The bytes of ledgers and index."""
+        paths = [*self.ledgers(), self.index_path]
+        return sum(found.size for path in paths if (found := stat_of(path)) is not None)
+
     def ledgers(self) -> list[str]:
         """The paths of all ledgers."""
         folder = f"{self.state}/sessions"

@@ -7,9 +7,10 @@ can move the cursor.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
@@ -206,3 +207,15 @@ class JsonLines(Lines):
         if self._clock() >= self._next:
             self._next = self._clock() + self._every
             self._say(wire.progress_line(self._tally(), datetime.now(UTC)))
+
+
+@contextlib.contextmanager
+def bar(what: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar of bytes of unknown total, for a task of one kind; nothing off a terminal, or if ``quiet``."""
+    hidden = quiet or not sys.stderr.isatty()
+    with tqdm(desc=plain(what), unit="B", unit_scale=True, unit_divisor=1024, disable=hidden, mininterval=0.1) as made:
+
+        def progress(count: int) -> None:
+            made.update(count)
+
+        yield progress
