@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -77,8 +78,11 @@ def _say(line: str, to: TextIO) -> None:
 
 
 def _wait_for_eof(ended: threading.Event) -> None:
-    """The parent's death closes our standard input."""
-    while sys.stdin.buffer.read(4096):
+    """The parent's death closes our standard input.
+
+    Read below Python's buffer: its lock, held by this thread at the end of the process, would be a fatal error.
+    """
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     ended.set()
 

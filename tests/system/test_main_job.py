@@ -335,6 +335,7 @@ def test_the_demo_command_mirrors_its_own_server(here: World, tmp_path: Path) ->
     for fetched in (True, False):
         done = here.run("demo", "--dest", str(tmp_path / "demo"))
         assert done.code == 0, done
-        assert ("0 files new" in done.out) is not fetched
+        assert ("; 0 files new" in done.out) is not fetched
+        assert done.err == ""
     tree = md5_tree(tmp_path / "demo" / "PTV000")
     assert any(path.startswith("Haofei01/Haofei01_MR1/scans/4/DICOM/") for path in tree)

@@ -15,7 +15,7 @@ from typing import Any
 from .errors import UsageError
 from .model import Secret
 from .profiles import Profile, Text
-from .values import Share, date, duration, flag, host, one_of, proxy, session_id, share, user, whole
+from .values import Share, date, duration, duration_text, flag, host, one_of, proxy, session_id, share, user, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ OPTIONS: Sequence[Option] = (
            "How to show progress: auto, bars, lines or none.", "HOW"),
     Option("log_format", ("--log-format",), one_of("text", "json"), "text", "text, or json for scripts.", "FORMAT"),
     Option("log_file", ("--log-file",), str, None, "Write the log there too, as JSON lines.", "FILE"),
+    Option("report", ("--report",), str, None, "Write the report there too: CSV, one row an item with its reason.",
+           "FILE"),
     Option("json", ("--json",), flag, False, "Print the result as JSON.", profile=False),
     Option("dest", ("--dest", "-o", "--out"), str, None, "Folder to mirror into; a project gets a folder in it.",
            "DIR", mirror=True),
@@ -164,6 +166,7 @@ class Settings:
     progress: str
     log_format: str
     log_file: str | None
+    report: str | None
     json: bool
     dest: str | None
     jobs: int
@@ -258,8 +261,8 @@ def shown(option: Option, value: object) -> str:
             return ", ".join(str(one) for one in value)
         case Secret():
             return "***"
-        case float():
-            return f"{value:g}"
+        case float() if option.parse is duration:
+            return duration_text(value)
         case str() if option.name == "password_command":
             # What is handed to a command may be a secret; which command it is tells where to look.
             return value.split()[0] + (" …" if len(value.split()) > 1 else "") if value.strip() else ""

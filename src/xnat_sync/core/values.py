@@ -31,6 +31,16 @@ def duration(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def duration_text(seconds: float) -> str:
+    """Seconds as a setting writes them, in the largest unit that leaves nothing over."""
+    unit, length = max(
+        ((unit, length) for unit, length in _SECONDS.items() if unit and seconds % length == 0),
+        key=lambda each: each[1],
+        default=("s", 1.0),
+    )
+    return f"{seconds / length:g}{unit}"
+
+
 def size(text: str) -> int:
     """``50M``, ``500G`` (powers of 1024), ``50MB`` (powers of 1000) or plain bytes -> bytes."""
     found = _SIZE.fullmatch(text.strip())
@@ -124,6 +134,9 @@ class Share:
     def of(self, whole: int) -> int:
         """How many of ``whole`` that is."""
         return self.count if self.percent is None else floor(whole * self.percent / 100)
+
+    def __str__(self) -> str:
+        return str(self.count) if self.percent is None else f"{self.percent:g}%"
 
 
 def share(text: str) -> Share:

@@ -1,4 +1,4 @@
-"""A zip as it is written: rows in, the bytes of its records out; no file, no clock.
+"""A zip as it is written, and as it is found again: rows in, the bytes of its records out; no file, no clock.
 
 The contract:
 
@@ -8,22 +8,26 @@ The contract:
 - ZIP64 appears where it is needed: sizes and places from 4 GiB - 1 on, 65,535 members or more. A member of which the
   size is not known when it begins is ``wide``: its local header has the ZIP64 field whatever the size will be.
 - A ``placeholder`` has the length of the header that will replace it, and no reader takes it for one of a member: it
-  claims more bytes than any zip may have. Nor does one that was replaced in part only, from either end.
+  claims more bytes than any zip may have. Nor is it believed when a kill has replaced it in part only.
+
+Who reads a zip back gives ``read(size, at)``, as ``os.pread`` does: fewer bytes than asked for at the end only.
 
 Section numbers are those of APPNOTE.TXT 6.3.10.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import TypeAlias
 
 from xnat_sync.core import _zipformat as zf
-from xnat_sync.core._ziperrors import ZipError
+from xnat_sync.core.unzip import BadDeflate, CrcMismatch, Event, MemberStart, ZipError, ZipLimits, ZipReader
 
 LONGEST_NAME = zf.FULL16  # bytes
-LONGEST_HEADER = zf.LOCAL.size + LONGEST_NAME + 20
+
+Read: TypeAlias = Callable[[int, int], bytes]
 
 _TIME, _DATE = 0, 1 << 5 | 1  # midnight; January 1, counted from 1980 (4.4.6)
 _PLAIN, _ZIP64 = 20, 45  # the version a reader must have (4.4.3)
@@ -31,6 +35,9 @@ _UNIX = 3 << 8  # of whose attributes ours are (4.4.2)
 _FILE = 0o100644 << 16
 _WIDE = Struct("<HH2Q")  # the ZIP64 field of a local header, which always has both sizes (4.5.3)
 _FULL64 = (1 << 64) - 1
+_HEADER = 2048  # bytes: more than the local header of any name that we give
+_PIECE = 1 << 20
+_LIMITS = ZipLimits(max_members=1 << 26)  # it lies here already: only its own size bounds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +96,6 @@ def _local(name: str, crc: int, size: int, size64: int | None) -> bytes:
     )
 
 
-def header_length(fixed: bytes) -> int:
-    """How long the local header is that begins with ``fixed``, its first ``LOCAL.size`` bytes; 0 if none does."""
-    if len(fixed) < zf.LOCAL.size or not fixed.startswith(zf.LOCAL_SIGNATURE):
-        return 0
-    *_, name_length, extra_length = zf.LOCAL.unpack(fixed[: zf.LOCAL.size])
-    return int(zf.LOCAL.size + name_length + extra_length)
-
-
-def read_header(header: bytes, offset: int) -> Member | None:
-    """The member whose whole local header this is, as ``local_header`` writes it to the last bit; None if it is not."""
-    try:
-        entry = zf.local_entry(header[: zf.LOCAL.size], header[zf.LOCAL.size :], offset)
-        member = Member(entry.name, entry.size, entry.crc, offset)
-        wide = len(header) > zf.LOCAL.size + len(entry.raw_name)
-        return member if local_header(member, wide=wide) == header and entry.size != _FULL64 else None
-    except (ZipError, ValueError):  # the latter for a name that is no UTF-8
-        return None
-
-
 def ending(members: Iterable[Member], at: int) -> bytes:
     """All that follows the last member, which ends at ``at``: the central directory and the end records."""
     records = [_central(member) for member in members]
@@ -161,3 +149,60 @@ def _raw(name: str) -> bytes:
     if len(raw) > LONGEST_NAME:
         raise ValueError(f"a member's name has {len(raw)} bytes, where {LONGEST_NAME} are the most")
     return raw
+
+
+def scan(read: Read, size: int) -> Iterator[tuple[Member, int]]:
+    """The members, and where their data begin, of a zip in writing that has ``size`` bytes by now.
+
+    Their headers are looked at and nothing else; it ends where none stands as ``local_header`` writes it, to the bit.
+    """
+    at = 0
+    while (found := _header_at(read, at)) is not None:
+        member, start = found
+        at = start + member.size
+        if at > size:
+            return
+        yield member, start
+
+
+def _header_at(read: Read, at: int) -> tuple[Member, int] | None:
+    header = read(_HEADER, at)
+    if len(header) < zf.LOCAL.size or not header.startswith(zf.LOCAL_SIGNATURE):
+        return None
+    *_, name_length, extra_length = zf.LOCAL.unpack(header[: zf.LOCAL.size])
+    length = zf.LOCAL.size + name_length + extra_length
+    if length > len(header):
+        header = read(length, at)
+    header = header[:length]
+    try:
+        entry = zf.local_entry(header[: zf.LOCAL.size], header[zf.LOCAL.size :], at)
+        member = Member(entry.name, entry.size, entry.crc, at)
+        whole = header == local_header(member, wide=extra_length > 0)
+    except (ZipError, ValueError):  # the latter for a name that is no UTF-8
+        return None
+    return (member, at + length) if whole and member.size < _FULL64 else None
+
+
+def events(read: Read) -> Iterator[Event | ZipError]:
+    """The events of any zip from front to back, its faults among them.
+
+    A fault within a member stands in place of its end. Reading goes on behind it if the header tells where that is.
+    """
+    base: int | None = 0
+    while base is not None:
+        reader, at, beyond = ZipReader(_LIMITS), base, None
+        try:
+            while piece := read(_PIECE, at):
+                for event in reader.feed(piece):
+                    if isinstance(event, MemberStart):
+                        beyond = None if event.compressed_size is None else base + reader.offset + event.compressed_size
+                    yield event
+                at += len(piece)
+            reader.finish()
+            base = None
+        except (CrcMismatch, BadDeflate) as fault:
+            yield fault
+            base = beyond
+        except ZipError as fault:
+            yield fault
+            base = None

@@ -94,9 +94,9 @@ def _example(option: Option) -> str:
     match option.default:
         case bool():
             return "true"
-        case int() | float() as number:
-            return f"{number:g}"
-    return json.dumps(option.default if option.default and isinstance(option.default, str) else option.metavar)
+        case int() as number:
+            return str(number)
+    return json.dumps(known.shown(option, option.default) or option.metavar)
 
 
 __all__ = ["app", "sample"]

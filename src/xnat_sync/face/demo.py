@@ -53,7 +53,7 @@ def demo(settings: Settings) -> int:
         login = Login(LoginKind.PASSWORD, served.user, Secret(served.password), "demo")
         here = replace(settings, host=served.url, dest=dest)
         code = run.mirror(here, [Target(served.project)], logins=iter([login]))
-    if code is Exit.OK:
+    if code is Exit.OK and not settings.dry_run:
         print(  # noqa: T201
             f"Look into {dest}/{served.project}/, and run this again: nothing is fetched twice.\n"
             f"The record of the run lies in {dest}/{served.project}/.xnat-sync/runs/"

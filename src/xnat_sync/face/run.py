@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from xnat_sync.shell import disk, net, show
 
 from . import credentials
 from .enter import enter, policy
+from .planned import Planned
 
 T = TypeVar("T")
 
@@ -101,9 +103,11 @@ class _Run:
         self.project = project
         root = os.path.join(os.path.abspath(settings.dest or "."), names.safe(project))
         self.mirror = disk.Mirror(root)
-        self.record = Record(f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", settings.log_file)
+        folder = f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        self.record = Record(folder, settings.log_file, settings.report)
         self.display = display(settings, lambda: self.bus.tally)
-        self.bus = Bus(self.display, self.record)
+        self.planned = Planned()
+        self.bus = Bus(self.display, self.record, self.planned)
 
     async def flush(self) -> None:
         if not self.settings.dry_run:
@@ -196,6 +200,11 @@ def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> 
         print(bug, file=sys.stderr)  # noqa: T201
     if message:
         print(show.plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
+    if settings.dry_run and settings.json:
+        print(json.dumps(run.planned.rows(), indent=2))  # noqa: T201
+        return
+    if settings.dry_run and not settings.quiet and (table := run.planned.table()):
+        print(table)  # noqa: T201
     if settings.log_format == "json" or (settings.quiet and code is Exit.OK) or (code and not run.bus.tally.units):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr

@@ -27,8 +27,9 @@ COLUMNS = ("what", "resource", "path", "bytes", "reason")
 class Record:
     """The files of one run."""
 
-    def __init__(self, folder: str, log_file: str | None = None) -> None:
-        """``folder`` is made at the first writing; ``log_file`` gets the log's lines as well."""
+    def __init__(self, folder: str, log_file: str | None = None, report: str | None = None) -> None:
+        """``folder`` is made at the first writing; ``log_file`` gets the log's lines too, ``report`` the report's."""
+        self._report_file = report
         self.folder = folder
         self._log_file = log_file
         self.started = datetime.now(UTC)
@@ -67,7 +68,9 @@ class Record:
             disk.append_bytes(f"{self.folder}/log.jsonl", log.encode("utf-8", "backslashreplace"))
             if self._log_file is not None:
                 disk.append_bytes(self._log_file, log.encode("utf-8", "backslashreplace"))
-            disk.append_bytes(f"{self.folder}/report.csv", report.encode("utf-8", "backslashreplace"))
+            for path in (f"{self.folder}/report.csv", self._report_file):
+                if path is not None:
+                    disk.append_bytes(path, report.encode("utf-8", "backslashreplace"))
 
     async def finish(self, summary: dict[str, Any], tally: Tally) -> bool:
         """Write the last rows and ``summary.json``; False if the disk does not take them."""

@@ -22,22 +22,13 @@ import stat
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 from xnat_sync.core import zipwrite
 from xnat_sync.core.errors import Broken, DiskTrouble
 from xnat_sync.core.model import OnDisk
-from xnat_sync.core.unzip import (
-    BadDeflate,
-    CrcMismatch,
-    Event,
-    MemberData,
-    MemberEnd,
-    MemberStart,
-    ZipError,
-    ZipLimits,
-    ZipReader,
-)
+from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError
 from xnat_sync.core.zipwrite import Member
 
 from .disk import PIECE, Stage, Writer, translated
@@ -47,8 +38,6 @@ Files: TypeAlias = "dict[str, tuple[int, str]]"  # member -> its size and MD5
 _NOFOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NOFOLLOW
 _PART = os.O_RDWR | os.O_CREAT | _NOFOLLOW
-_HEADER = 2048  # bytes: more than the local header of any name that we give
-_LIMITS = ZipLimits(max_members=1 << 26)  # it lies here already: only its own size bounds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +46,7 @@ class _Kept:
 
     row: Member
     start: int
-    md5: str | None
+    md5: str | None = None
 
     @property
     def end(self) -> int:
@@ -163,13 +152,14 @@ class ZipStage:
                 os.unlink(self._compacted)
             self._fd = os.open(self.part, _PART, 0o666)
             self._whole.clear()
-            for kept in _scan(self._fd):
-                self._keep(kept)
-            self._untidy = os.fstat(self._fd).st_size > self._tail
+            size = os.fstat(self._fd).st_size
+            for row, start in zipwrite.scan(partial(os.pread, self._fd), size):
+                self._keep(_Kept(row, start))
+            self._untidy = size > self._tail
             self._tidy()
 
     def whole(self) -> dict[str, int]:
-        """Every whole member -> its size. Of those that an earlier run left, ``verified`` tells whether to believe it."""
+        """Every whole member -> its size. What an earlier run left is believed as far as ``verified`` says."""
         with self.lock:
             return {local: kept.row.size for local, kept in self._whole.items()}
 
@@ -230,6 +220,8 @@ class ZipStage:
             if self.in_hand is not None:
                 self.in_hand.move(self._files.open_member(self.in_hand.local))
                 self.give_up()
+            if writer.path == self.part:
+                raise ValueError(f"{local} was accepted or dropped already")
             writer.close()
             self._append(writer, local)
             os.unlink(writer.path)
@@ -256,7 +248,7 @@ class ZipStage:
         writer: Writer | None = None
         with translated(path), open(os.open(path, _READ), "rb", buffering=0) as file:
             try:
-                for event in _events(file.fileno()):
+                for event in zipwrite.events(partial(os.pread, file.fileno())):
                     match event:
                         case MemberStart(name=name) if name in wanted:
                             wanted.remove(name)
@@ -289,7 +281,7 @@ class ZipStage:
                 files[local] = fact
         with self.lock, translated(self.part):
             self.give_up()
-            if any(kept.row.offset != end for kept, end in zip(self._whole.values(), self._ends(), strict=False)):
+            if sum(kept.end - kept.row.offset for kept in self._whole.values()) < self._tail:
                 self._compact()
             self._tidy()
             rows = [kept.row for kept in self._whole.values()]
@@ -322,11 +314,6 @@ class ZipStage:
     def _tail(self) -> int:
         """Where the last whole member ends."""
         return next(reversed(self._whole.values())).end if self._whole else 0
-
-    def _ends(self) -> Iterator[int]:
-        """Where each whole member would begin if there were no gaps."""
-        yield 0
-        yield from (kept.end for kept in self._whole.values())
 
     def _keep(self, kept: _Kept) -> None:
         self._whole.pop(kept.row.name, None)  # so that it is last in the dictionary, as it is in the zip
@@ -407,7 +394,7 @@ def read_back(path: str) -> ReadBack | None:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):
                 return None
-            for event in _events(file.fileno()):
+            for event in zipwrite.events(partial(os.pread, file.fileno())):
                 match event:
                     case MemberStart():
                         md5 = hashlib.md5(usedforsecurity=False)
@@ -421,43 +408,6 @@ def read_back(path: str) -> ReadBack | None:
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
             return ReadBack(OnDisk(after.st_size, after.st_mtime_ns), files, fault)
     return None
-
-
-def _events(fd: int) -> Iterator[Event | ZipError]:
-    """A zip's events from front to back, its faults among them, each in place of the end of the member it is in."""
-    base: int | None = 0
-    while base is not None:
-        reader, at, beyond = ZipReader(_LIMITS), base, None
-        try:
-            while piece := os.pread(fd, PIECE, at):
-                for event in reader.feed(piece):
-                    if isinstance(event, MemberStart):
-                        beyond = None if event.compressed_size is None else base + reader.offset + event.compressed_size
-                    yield event
-                at += len(piece)
-            reader.finish()
-            base = None
-        except (CrcMismatch, BadDeflate) as fault:
-            yield fault
-            base = beyond
-        except ZipError as fault:
-            yield fault
-            base = None
-
-
-def _scan(fd: int) -> Iterator[_Kept]:
-    """The whole members at the front of a zip that we were writing, by their headers alone."""
-    size, at = os.fstat(fd).st_size, 0
-    while True:
-        header = os.pread(fd, _HEADER, at)
-        length = zipwrite.header_length(header)
-        if length > len(header):
-            header = os.pread(fd, length, at)
-        row = zipwrite.read_header(header[:length], at) if length else None
-        if row is None or at + length + row.size > size:
-            return
-        yield (kept := _Kept(row, at + length, None))
-        at = kept.end
 
 
 def _prove(fd: int, kept: _Kept) -> str | None:
