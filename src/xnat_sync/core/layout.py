@@ -88,6 +88,9 @@ def parse(text: str) -> Layout:
     if any(part in ("", ".", "..") for part in parts) or "\\" in template:
         raise UsageError(f"--layout {text!r}: a template is a relative path such as {NAMED['short']}")
     fields = [_fields(part, text) for part in parts]
+    for part, found in zip(parts, fields, strict=True):
+        if not found and part not in _FIXED and names.fold(part) in {names.fold(word) for word in _FIXED}:
+            raise UsageError(f"--layout {text!r}: {part!r} would fall together with a fixed word of the mirror")
     first = next((i for i, found in enumerate(fields) if found & _INNER), len(parts))
     split = 1 + max((i for i in range(first) if fields[i]), default=-1)
     outer, inner = frozenset[str]().union(*fields[:split]), frozenset[str]().union(*fields[split:])
@@ -178,12 +181,12 @@ def units(
         }  # fmt: skip
         owners = [(_SESSION, e.id), (_SUBJECT, e.subject_id)]
         rows.append((e.id, [_step(part, values, owners) for part in layout.outer]))
-    top = layout.outer[0] if _fields(layout.outer[0], "") <= _SUBJECT else "{subject}"
+    above = _above_sessions(layout)
     for subject, label in sorted(labels.items()):
         if subject:
-            values = {"subject": label, "subject_id": subject}
-            rows.append((subject, [_step(top, values, [(_SUBJECT, subject)])]))
-    folders = _paths(rows, (RESOURCES,), 2)
+            values = {"project": project, "subject": label, "subject_id": subject}
+            rows.append((subject, [_step(part, values, [(_SUBJECT, subject)]) for part in above]))
+    folders = _paths(rows, (RESOURCES,), len(above) + 1)
     made = {project: Unit(UnitKind.PROJECT, project, project, project, "")}
     for subject, label in sorted(labels.items()):
         if subject:
@@ -202,6 +205,17 @@ def units(
             date=e.date,
         )
     return made
+
+
+def _above_sessions(layout: Layout) -> tuple[str, ...]:
+    """The parts of the template that make a subject's folder, or a folder of its own where they make none."""
+    for number, part in enumerate(layout.outer):
+        found = _fields(part, part)
+        if not found <= _SUBJECT | {"project"}:
+            break
+        if found & _SUBJECT:
+            return layout.outer[: number + 1]
+    return ("{subject}",)
 
 
 def place(
@@ -244,10 +258,13 @@ def _steps(
                 "scan": spot.owner, "scan_and_type": spot.owner + suffix, "scan_type": kind or "untyped",
                 "resource": name, "resource_id": resource.id,
             }  # fmt: skip
-            owners = [(_RESOURCE, resource.id), (_SCAN, spot.owner)]
+            owners = [(_RESOURCE, resource.id), (_SCAN, f"scan-{spot.owner}")]
             return [_step(part, values, owners) for part in layout.inner]
         case Level.ASSESSOR | Level.RECONSTRUCTION:
-            owner = _Step(spot.owner, labels.get(spot.owner, spot.owner))
+            owner = _Step(
+                f"{spot.level}-{spot.owner}" if spot.level is Level.RECONSTRUCTION else spot.owner,
+                labels.get(spot.owner, spot.owner),
+            )
             way = _Step("", spot.direction or RESOURCES, True)
             if layout.wrapped and not spot.direction:
                 return [_Step("", str(spot.level), True), owner, *last]
