@@ -19,6 +19,7 @@ from xnat_sync.core.events import (
     Ended,
     Event,
     Exit,
+    Extra,
     Failed,
     Finished,
     Found,
@@ -34,6 +35,7 @@ from xnat_sync.core.events import (
     SessionDone,
     Skipped,
     Tally,
+    Trashed,
     Vanished,
     Warned,
     exit_code,
@@ -82,6 +84,12 @@ SHARES: list[tuple[Event, dict[str, Any]]] = [
         Committed("E1", "r", "f", (("a", 1, "overwritten"), ("b", 2, "no digest to compare by"))),
         {"files_committed": 2, "files": Counter(changed=2), "bytes": Counter(changed=3)},
     ),
+    (
+        Committed("E1", "r", "f", (("a", 1, "moved here"),)),
+        {"files_committed": 1, "files": Counter(moved=1), "bytes": Counter(moved=1)},
+    ),
+    (Extra("E1", "r", "a", 7), {"files": Counter(extra=1), "bytes": Counter(extra=7)}),
+    (Trashed("E1", "a", 7), {"files": Counter(trashed=1), "bytes": Counter(trashed=7)}),
     (Retrying("MR", "reset", 1.5, 1), {"retries": 1}),
     (Failed("E1", "r", "a", "cut"), {"failed": {("E1", "r", "a"): "cut"}}),
     (Vanished("E1", "r", "a"), {"vanished": {("E1", "r", "a"): None}}),
@@ -184,6 +192,7 @@ told = st.one_of(
     st.builds(Listed, units, units, counts, counts, counts),
     st.builds(Planned, units, units, units, counts, counts, st.just(())),
     st.builds(Skipped, units, units, units, counts, counts, st.just("unchanged")),
+    st.builds(Extra, units, units, units, counts),
     st.builds(Failed, units, units, units, units),
     st.builds(Vanished, units, units, units),
 )
@@ -201,7 +210,7 @@ def test_a_second_pass_adds_only_what_the_first_could_not_list(
         *(
             event
             for event in second
-            if not isinstance(event, Listed | Planned | Skipped) or event.unit not in again & listed
+            if not isinstance(event, Listed | Planned | Skipped | Extra) or event.unit not in again & listed
         ),
     ]
     assert changed(tally) | {"units_again": None} == changed(tally_of(*counted)) | {"units_again": None}
@@ -314,6 +323,7 @@ def test_every_error_that_ends_a_run_has_a_code_of_the_manual() -> None:
         "SessionEnded": Exit.LOGIN,
         "ServerUnavailable": Exit.UNAVAILABLE,
         "DiskTrouble": Exit.DISK,
+        "Interrupted": Exit.INTERRUPTED,
     } | {leaf.__name__: Exit(leaf.exit_code) for leaf in leaves if leaf.__name__ not in (errors.__doc__ or "")}
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnat_sync.core import layout, names
+from xnat_sync.core.errors import UsageError
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.listing import ListedResource
 from xnat_sync.core.model import Experiment, Level, Place, RemoteFile, Resource, Unit, UnitKind
@@ -291,3 +292,168 @@ def test_what_hangs_elsewhere_changes_no_folder() -> None:
     more = [listed("3", "DICOM", Place(Level.SESSION)), listed("4", "DICOM", Place(Level.ASSESSOR, "4", "out"))]
     for order in permutations(scans + more):
         assert folders(order).items() >= folders(scans).items()
+
+
+# -- templates --------------------------------------------------------------------------------------------------
+
+TEMPLATES = [
+    "short",
+    "xnat",
+    "{subject}/{session}/{scan}/{resource}",
+    "{subject}/{date}/{session}/{scan}-{scan_type}/{resource}",
+    "{date}/{session}/{scan_type}/{scan}/{resource}",
+    "{session_type}/{subject}_{session}/scans/{scan}/{resource}",
+    "{project}/{session_id}/{scan}/{resource_id}",
+    "sub-{subject_id}/ses-{session}/{resource}/{scan}",
+    "{session}/all/{scan}_{resource}",
+]
+
+
+def test_the_names_are_templates() -> None:
+    assert layout.parse("short") == layout.parse("{subject}/{session}/scans/{scan}/{resource}") == layout.SHORT
+    assert layout.parse("xnat").wrapped
+    assert not layout.parse("short").wrapped
+    assert layout.parse("xnat") == layout.parse("{session}/scans/{scan_and_type}/resources/{resource}/files")
+
+
+@pytest.mark.parametrize("row", ["scan", "session", "assessor", "subject", "project"])
+def test_the_table_of_the_docstring_is_what_short_does(row: str) -> None:
+    unit = layout.units("P1", [experiment("E1", "{session}", "S1", "{subject}")])
+    of = {
+        "scan": ("E1", Place(Level.SCAN, "{scan}")),
+        "session": ("E1", Place(Level.SESSION)),
+        "assessor": ("E1", Place(Level.ASSESSOR, "{label}", "out")),
+        "subject": ("S1", Place(Level.SUBJECT)),
+        "project": ("P1", Place(Level.PROJECT)),
+    }
+    owner, spot = of[row]
+    (made,) = layout.place(unit[owner], [listed("1", "{resource}", spot)])
+    table = dict(line.split("``")[:2] for line in (layout.__doc__ or "").splitlines() if line.endswith("``"))
+    cells = {name.strip(): cell for name, cell in table.items()}
+    assert made.path == cells[row].replace("{out|in|resources}", "out")
+
+
+XNAT = [
+    (Place(Level.SCAN, "4"), "scans/4-t1_mprage/resources/DICOM/files"),
+    (Place(Level.SCAN, "5"), "scans/5/resources/DICOM/files"),
+    (Place(Level.SESSION), "resources/DICOM/files"),
+    (Place(Level.ASSESSOR, "A1", "out"), "assessors/A1/out/resources/DICOM/files"),
+    (Place(Level.ASSESSOR, "A1"), "assessors/A1/resources/DICOM/files"),
+    (Place(Level.SUBJECT), "resources/DICOM/files"),
+]
+
+
+@pytest.mark.parametrize(("place", "folder"), XNAT, ids=[folder for _, folder in XNAT])
+def test_xnats_own_layout(place: Place, folder: str) -> None:
+    form = layout.parse("xnat")
+    (made,) = layout.place(SESSION, [listed("1", "DICOM", place)], types={"4": "t1 mprage"}, layout=form)
+    assert made.folder == folder
+    assert layout.units("P1", [experiment("E1", "MR")], layout=form)["E1"].folder == "MR"
+
+
+def test_every_field_of_a_template_is_filled_in() -> None:
+    form = layout.parse(
+        "{project}/{subject}/{subject_id}/{session_type}/{date}/{session_id}/{session}/"
+        "{scan}/{scan_type}/{scan_and_type}/{resource_id}/{resource}"
+    )
+    unit = layout.units("P1", [experiment("E1", "MR", "S1", "one")], layout=form)["E1"]
+    assert unit.folder == "P1/one/S1/mrSessionData/2020-09-01/E1/MR"
+    known, unknown = [listed("7", "DICOM", SCAN)], [listed("8", "", Place(Level.SCAN, "5"))]
+    made = layout.place(unit, known + unknown, types={"4": "t1 w"}, layout=form)
+    assert [each.folder for each in made] == ["4/t1 w/4-t1_w/7/DICOM", "5/untyped/5/8/8"]
+
+
+def test_what_has_no_date_lies_under_a_word_for_it() -> None:
+    bare = Experiment("E1", "MR", "S1", "one", "P1")
+    form = layout.parse("{date}/{session}/{scan}/{resource}")
+    assert layout.units("P1", [bare], layout=form)["E1"].folder == "undated/MR"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is a relative path"),
+        ("/{session}/{scan}/{resource}", "is a relative path"),
+        ("{session}/../{scan}/{resource}", "is a relative path"),
+        ("{session}/./{scan}/{resource}", "is a relative path"),
+        ("{session}\\{scan}/{resource}", "is a relative path"),
+        ("{session}/{scan}/{resource}/", "is a relative path"),
+        ("{scan}/{resource}", "lacks {session} or {session_id}"),
+        ("{scan}/{session}/{resource}", "lacks {session} or {session_id}"),
+        ("{session}/{resource}", "lacks {scan} or {scan_and_type}"),
+        ("{session}/{scan_type}/{resource}", "lacks {scan} or {scan_and_type}"),
+        ("{session}/{scan}", "lacks {resource} or {resource_id}"),
+        ("{session}/{scan}/{resorce}", "no field is called {resorce}; did you mean resource"),
+        ("{session}/{scan}/{qqqqqqq}", "no field is called {qqqqqqq}; there are date, project, resource"),
+        ("{session}/{scan!r}/{resource}", "no field is called {scan}"),
+        ("{session}/{scan:>9}/{resource}", "no field is called {scan}"),
+        ("{session.label}/{scan}/{resource}", "no field is called {session.label}"),
+        ("{}/{scan}/{resource}", "no field is called {}"),
+        ("{session}/{scan/{resource}", "'{session}/{scan/{resource}'"),
+        ("shrt", "lacks"),
+    ],
+)
+def test_a_template_in_which_things_could_fall_together_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        layout.parse(text)
+    assert str(error.value).startswith(f"--layout {text!r}")
+    assert said in str(error.value)
+
+
+parts = st.sampled_from(
+    ["{subject}", "{session}", "{scan}", "{resource}", "{date}", "x", "/", "{", "}", "{x}", "..", "!r"]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(parts, max_size=9).map("".join) | st.text(max_size=10))
+def test_any_text_is_a_layout_or_a_mistake_of_the_user(text: str) -> None:
+    try:
+        form = layout.parse(text)
+    except UsageError:
+        return
+    unit = layout.units("P1", [experiment("E1", "MR")], layout=form)["E1"]
+    (made,) = layout.place(unit, [listed("7", "DICOM", SCAN)], layout=form)
+    assert all(names.is_safe(part) for part in made.path.split("/"))
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@settings(deadline=None, max_examples=25)
+@given(data=st.data(), experiments=experiment_lists)
+def test_in_no_layout_units_clash(template: str, data: st.DataObject, experiments: list[Experiment]) -> None:
+    form = layout.parse(template)
+    made = layout.units("P1", experiments, layout=form)
+    assert layout.units("P1", data.draw(st.permutations(experiments)), layout=form) == made
+    own = [f"{unit.folder}/resources" for unit in made.values() if unit.kind is UnitKind.SUBJECT]
+    assert not clashes(["resources", STATE, *own, *(made[each.id].folder for each in experiments)])
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@settings(deadline=None, max_examples=25)
+@given(data=st.data(), each=st.dictionaries(st.integers(0, 10), st.tuples(labels, places()), max_size=6))
+def test_in_no_layout_resources_clash(template: str, data: st.DataObject, each: dict[int, tuple[str, Place]]) -> None:
+    form = layout.parse(template)
+    resources = [listed(str(number), label, place) for number, (label, place) in each.items()]
+    types = data.draw(st.dictionaries(st.sampled_from(["4", "4a", "4A", "in"]), st.sampled_from(["t1", "T1", "a/b"])))
+    made = {r.id: r.folder for r in layout.place(SESSION, resources, types, layout=form)}
+    assert not clashes([*made.values(), layout.METADATA])
+    again = layout.place(SESSION, data.draw(st.permutations(resources)), types, layout=form)
+    assert {r.id: r.folder for r in again} == made
+
+
+def test_a_fixed_word_before_the_subject_does_not_put_all_subjects_into_one_folder() -> None:
+    form = layout.parse("data/{subject}/{session}/scans/{scan}/{resource}")
+    made = layout.units("P1", [experiment("E1", "MR", "S1", "one"), experiment("E2", "MR", "S2", "two")], layout=form)
+    assert not clashes(f"{made[subject].folder}/resources" for subject in ("S1", "S2"))
+
+
+def test_a_scan_and_a_resource_of_one_number_do_not_meet_under_a_fixed_word() -> None:
+    form = layout.parse("{subject}/{session}/resources/{scan}/{resource}")
+    resources = [listed("7", "DICOM", Place(Level.SCAN, "12")), listed("12", "LOGS", Place(Level.SESSION))]
+    assert not clashes(each.folder for each in layout.place(SESSION, resources, layout=form))
+
+
+def test_a_fixed_word_in_other_case_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'Resources' would fall together with a fixed word"):
+        layout.parse("{subject}/{session}/Resources/{scan}/{resource}")
+    assert layout.parse("{subject}/{session}/resources/{scan}/{resource}").inner[0] == "resources"

@@ -68,7 +68,7 @@ documents = anything.map(lambda value: json.dumps(value).encode())
 wrong_tables = anything.map(lambda value: json.dumps({"ResultSet": {"Result": value}}).encode())
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=60) | documents | tables | wrong_tables | items, st.sampled_from(sorted(PARSERS)))
 @example(b"\x00", "rows")
 @example(b"\xef\xbb\xbf", "rows")
@@ -78,7 +78,7 @@ def test_any_bytes_are_a_listing_or_a_bad_listing(body: bytes, name: str) -> Non
         PARSERS[name](body)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(tables | wrong_tables)
 def test_every_value_of_a_row_is_text(body: bytes) -> None:
     try:
@@ -378,7 +378,7 @@ def uri_of(prefix: str, owner: str, place: Place, number: str, path: str) -> str
     return f"{prefix}{owner}{hangs}{way}/resources/{number}/files/{path}"
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=250)
 @given(st.data(), prefixes, ids, resource_numbers, odd)
 def test_what_a_uri_was_built_from_comes_out_again(
     data: st.DataObject, prefix: str, accession: str, number: str, path: str

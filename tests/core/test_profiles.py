@@ -7,6 +7,7 @@ import pytest
 from xnat_sync.core.errors import UsageError
 from xnat_sync.core.profiles import chosen
 from xnat_sync.core.settings import OPTIONS, merge, shown
+from xnat_sync.core.values import duration, duration_text
 
 KNOWN = ("host", "user", "jobs", "insecure", "resource", "idle_timeout", "after", "stop_at", "password_command")
 FILE = """
@@ -165,4 +166,22 @@ def test_shown_values_hide_secrets() -> None:
     assert text["proxy"] == "http://***@proxy:3128"
     assert text["jsession"] == text["password"] == "***"
     assert text["password_command"] == "echo …"
-    assert (text["insecure"], text["resource"], text["user"], text["idle_timeout"]) == ("yes", "A, B", "", "180")
+    assert (text["insecure"], text["resource"], text["user"], text["idle_timeout"]) == ("yes", "A, B", "", "3m")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.5, "0.5s"), (90.0, "90s"), (180.0, "3m"), (3600.0, "1h"), (604800.0, "7d"), (90000.0, "25h")],
+)
+def test_a_duration_is_shown_as_it_is_written(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+    assert duration(text) == seconds
+
+
+def test_every_default_is_shown_as_it_would_be_given() -> None:
+    settings = merge({}, {})
+    for option in OPTIONS:
+        text = shown(option, getattr(settings, option.name))
+        assert "(" not in text, option.name
+        if text and not option.repeated:
+            assert option.parse(text) == option.default, option.name

@@ -46,6 +46,7 @@ def found(selection: Selection) -> list[str]:
         ("P1/S1/MR", 3, Target("P1", "S1", "MR")),
         ("P1/S1/MR/4", 4, Target("P1", "S1", "MR", "4")),
         ("P1/S1/MR/4/x/y", 4, Target("P1", "S1", "MR", "4/x/y")),
+        ("XP/SX/", 2, Target("XP", "SX")),
         ("P 1/é", 2, Target("P 1", "é")),
     ],
 )
@@ -130,6 +131,13 @@ def test_a_target_asks_for_units(target: Target, ids: list[str]) -> None:
 )
 def test_filters_ask_for_units(filters: dict[str, Any], ids: list[str]) -> None:
     assert sorted(found(Selection(Target("P1"), **filters))) == sorted(ids)
+
+
+def test_a_pattern_that_is_no_regular_expression_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"^'re:\(' is no regular expression: "):
+        only("subject", "re:(")
+    with pytest.raises(UsageError, match=r"^'re:\[' is no regular expression: "):
+        only("subject", exclude=("re:[",))
 
 
 def test_dates_that_leave_no_day_are_an_error() -> None:
@@ -302,6 +310,12 @@ def test_what_was_named_and_never_seen_is_an_error_in_the_end(
     assert not any(selection.takes(each) for each in EVERYWHERE)
     with pytest.raises(UsageError, match=rf"^no {said} "):
         selection.complain()
+
+
+def test_patterns_that_were_not_given_know_what_they_are_about() -> None:
+    plain = Selection(Target("P1"))
+    each = (plain.subjects, plain.experiments, plain.scans, plain.scan_types, plain.resources)
+    assert [some.kind for some in each] == ["subject", "experiment", "scan", "scan type", "resource"]
 
 
 def test_what_was_named_and_seen_once_is_no_error() -> None:

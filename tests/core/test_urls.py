@@ -38,6 +38,11 @@ def resource(unit: Unit = SESSION, place: Place = SCAN) -> Resource:
         (urls.assessors("XNAT_E1"), "/data/experiments/XNAT_E1/assessors?format=json"),
         (urls.item("XNAT_E1"), "/data/experiments/XNAT_E1?format=json"),
         (urls.PROJECTS, "/data/projects?format=json"),
+        (urls.JSESSION, "/data/JSESSION"),
+        (urls.AUTH, "/data/auth"),
+        (urls.BUILD_INFO, "/xapi/siteConfig/buildInfo"),
+        (urls.TOKEN_ISSUE, "/data/services/tokens/issue"),
+        (urls.token_invalidate("a b/c"), "/data/services/tokens/invalidate/a%20b%2Fc"),
         (urls.files(SESSION), "/data/experiments/XNAT_E1/files?all=true&format=json"),
         (urls.files(SUBJECT), "/data/projects/P%201/subjects/XNAT_S1/files?format=json"),
         (urls.files(PROJECT), "/data/projects/P%201/files?format=json"),
@@ -46,7 +51,7 @@ def resource(unit: Unit = SESSION, place: Place = SCAN) -> Resource:
         (urls.resources(PROJECT), "/data/projects/P%201/resources?format=json"),
     ],
 )
-def test_listings(made: str, url: str) -> None:
+def test_paths(made: str, url: str) -> None:
     assert made == url
 
 

@@ -19,6 +19,7 @@ from xnat_sync.core.events import (
     Ended,
     Event,
     Exit,
+    Extra,
     Failed,
     Finished,
     Found,
@@ -33,6 +34,7 @@ from xnat_sync.core.events import (
     SessionDone,
     Skipped,
     Tally,
+    Trashed,
     Vanished,
     Warned,
 )
@@ -45,7 +47,7 @@ PROMISED = {
     "listed", "planned", "skipped", "began", "progress", "committed", "retrying", "failed", "vanished", "session_done",
     "window", "ended",
 }  # fmt: skip
-ADDED = {"logged_in"}
+ADDED = {"logged_in", "warned", "extra", "trashed"}
 TO_COME = {"window"}
 
 # Event -> what its line says beside ``event`` and ``time``; None if it is not logged.
@@ -101,6 +103,12 @@ LINES: list[tuple[Event, str | None, dict[str, Any]]] = [
     ),
     (Ended(4, "vanished", "why"), "ended", {"code": 4, "name": "vanished", "message": "why"}),
     (Warned("the token ends"), "warned", {"message": "the token ends"}),
+    (
+        Extra("XNAT_E1", "MR DICOM", "a", 7),
+        "extra",
+        {"unit": "XNAT_E1", "resource": "MR DICOM", "path": "a", "bytes": 7},
+    ),
+    (Trashed("XNAT_E1", "S1/a", 7), "trashed", {"unit": "XNAT_E1", "path": "S1/a", "bytes": 7}),
     (Found("P1", 5), None, {}),
     (ListingEnded(), None, {}),
     (Progress(1, 50), None, {}),
@@ -190,11 +198,14 @@ def full() -> Tally:
         Landed(7, 65),
         Again(9),
         Committed("E1", "r", "f", (("a", 10, "new"), ("b", 20, "missing here"), ("c", 40, "changed on server"))),
+        Committed("E1", "r", "f", (("h", 10, "moved here"),)),
+        Extra("E1", "r", "i", 5),
+        Trashed("E1", "S1/i", 5),
         Retrying("r", "reset", 1.0, 1),
         Retrying("r", "reset", 2.0, 2),
         Vanished("E1", "r", "d"),
         Failed("E1", "r", "e", "cut"),
-        Failed("E1", "r", "g", "cut"),
+        Failed("E1", "r", "", "cut"),
         SessionDone("E2", "MR", "S1/MR", complete=True, changed=0),
     ):
         tally.apply(event)
@@ -241,12 +252,36 @@ def test_the_summary_has_every_number_in_its_place() -> None:
         "units_listed": 2,
         "units_complete": 1,
         "listing_complete": True,
-        "files": {"listed": 31, "new": 2, "changed": 1, "skipped": 4, "vanished": 1, "failed": 2},
+        "files": {
+            "listed": 31,
+            "new": 2,
+            "changed": 1,
+            "moved": 1,
+            "skipped": 4,
+            "extra": 1,
+            "trashed": 1,
+            "vanished": 1,
+            "failed": 2,
+        },
         "bytes": {"listed": 402, "new": 30, "changed": 40, "skipped": 80, "received": 95, "again": 9},
         "retries": 2,
+        "missing": ["r: e: cut", "r: all of it: cut", "r: d: vanished on the server"],
     }
     assert json.loads(json.dumps(made)) == made
     assert type(made["code"]) is int
+
+
+def test_the_summary_names_a_hundred_of_each_kind_of_what_is_missing() -> None:
+    tally = Tally()
+    for at in range(150):
+        tally.apply(Failed("E1", "r", f"f{at}", "cut"))
+        tally.apply(Vanished("E1", "r", f"v{at}"))
+    made = wire.summary(tally, Exit.INCOMPLETE, "", project="P1", seconds=0, requests=0, started=NOW, version="0.1.0")
+    assert made["missing"] == [
+        *(f"r: f{at}: cut" for at in range(100)),
+        *(f"r: v{at}: vanished on the server" for at in range(100)),
+    ]
+    assert (made["files"]["failed"], made["files"]["vanished"]) == (150, 150)
 
 
 def test_a_run_that_did_nothing_has_a_summary_of_zeros() -> None:

@@ -20,6 +20,7 @@ def site() -> Site:
 def server(site: Site) -> Iterator[Server]:
     with Server(site) as running:
         yield running
+        assert running.failures == []
 
 
 @pytest.fixture

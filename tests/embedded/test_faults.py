@@ -332,6 +332,13 @@ def test_slow(demo: Probe, server: Server) -> None:
     assert 0.15 < time.monotonic() - start < 3
 
 
+def test_slow_lists_too(demo: Probe, server: Server) -> None:
+    server.faults.add(Fault(Slow(rate=20_000), kind="files"))
+    start = time.monotonic()
+    body = demo.ask("/data/experiments/XNAT_E00001/files?all=true").body
+    assert time.monotonic() - start > len(body) / 20_000 - 0.15
+
+
 def test_eof_delimited(demo: Probe, server: Server) -> None:
     whole = demo.ask(ZIP).body
     server.faults.add(Fault(EofDelimited(), kind="zip", count=EVERY))

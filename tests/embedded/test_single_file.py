@@ -6,10 +6,11 @@ import io
 import re
 import zipfile
 from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 
-from embedded.probe import Probe, split
+from embedded.probe import Probe, read_all, split
 from xnat_embedded import Resource, Server, Site
 
 S = 100_000
@@ -203,3 +204,17 @@ def test_unknown_number_is_403_and_label_404(demo: Probe) -> None:
 
 def test_files_are_found_without_naming_the_resource(demo: Probe) -> None:
     assert demo.ask("/data/experiments/XNAT_E00001/files/sub/f.bin").body == DATA
+
+
+def test_a_read_error_midway_closes_short_of_the_length(demo: Probe, site: Site, tmp_path: Path) -> None:
+    disk = tmp_path / "f.bin"
+    disk.write_bytes(bytes(30_000_000))
+    resource = next(site.experiments()).add_resource("DISK", [("f.bin", disk)])
+    path = f"/data/experiments/XNAT_E00001/resources/{resource.id}/files/f.bin"
+    with demo.connect() as line:
+        line.sendall(demo.request(path))
+        first = line.recv(1000)
+        disk.write_bytes(b"short")
+        got = len(first) + len(read_all(line))
+    assert 1000 < got < 30_000_000
+    assert demo.server.failures == []

@@ -46,7 +46,7 @@ def test_demo_site_has_the_promised_shape() -> None:
     assert sum(len(session.scans) for session in project.sessions()) >= 18
     scan = project.subject("Haofei01").session("Haofei01_MR1").scan("4")
     assert (scan.type, scan.resource("DICOM").format) == ("t1_mprage", "DICOM")
-    assert {session.xsi_type for session in project.sessions()} >= {"xnat:petSessionData", "xnat:subjectMetadata"}
+    assert {session.xsi_type for session in project.sessions()} >= {"xnat:petSessionData", "xnat:subjectVariablesData"}
     labels = {each.label for each in resources(site)}
     assert {"DICOM", "NIFTI", "SNAPSHOTS", "NOTES", "REPORT"} <= labels
     assert project.resources

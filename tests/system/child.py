@@ -1,20 +1,61 @@
-"""What a forked process does to become ``xnat-sync``. It imports nothing that the command does not."""
+"""A process that has imported the command and forks one for each line that it reads; see ``warm``.
+
+Between it and the command stands a keeper, which says the command's number at once and leaves its status in the file
+``status`` when it has ended.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
+import signal
 import sys
 import warnings
+from typing import Any
 
 
-def become(arguments: tuple[str, ...], environment: dict[str, str], where: str) -> None:
+def become(arguments: list[str], environment: dict[str, str], where: str) -> None:
     """Run the command with its streams in the files ``in``, ``out`` and ``err`` of a folder."""
     for fd, name in ((0, "in"), (1, "out"), (2, "err")):
         os.dup2(os.open(f"{where}/{name}", os.O_RDWR | os.O_CREAT, 0o600), fd)
-    sys.stdin, sys.stdout, sys.stderr = open(0, encoding="utf-8"), open(1, "w"), open(2, "w", buffering=1)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     warnings.simplefilter("error")
     sys.argv = ["xnat-sync", *arguments]
     runpy.run_module("xnat_sync", run_name="__main__")
+
+
+def keep(order: dict[str, Any]) -> bool:
+    """Fork the command and wait for it. True in the command, which is then to become it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    command = os.fork()
+    if not command:
+        return True
+    os.write(1, f"{command}\n".encode())
+    _, status = os.waitpid(command, 0)
+    path = f"{order['where']}/status"
+    with open(f"{path}.new", "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(status)))
+    os.rename(f"{path}.new", path)
+    os._exit(0)
+
+
+def main() -> None:
+    """Take orders until there are no more."""
+    import anyio._backends._asyncio
+
+    import xnat_sync.face.cli  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while line := sys.stdin.readline():
+        order = json.loads(line)
+        if not os.fork() and keep(order):
+            become(**order)
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ def test_option_before_environment_before_profile_before_default(here: World) ->
     assert found["jobs"] == ("7", "option --jobs")
     assert found["listers"] == ("4", "environment XNAT_SYNC_LISTERS")
     assert found["retries"] == ("9", f"profile work of {path}")
-    assert found["idle_timeout"] == ("180", "default")
+    assert found["idle_timeout"] == ("3m", "default")
     assert list(found) == [option.name for option in OPTIONS]
 
 

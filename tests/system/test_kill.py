@@ -69,14 +69,17 @@ def largest_files(site: Site) -> dict[str, int]:
     return found
 
 
-def in_hand(here: WarmWorld) -> int:
-    """The most that may be lost by a kill: of each transfer cut off, the file in hand, and what was on its way."""
+def in_hand(here: WarmWorld, since: int) -> int:
+    """The most that a run whose requests began after number ``since`` may have lost when it was killed.
+
+    Of each transfer in hand: the file in hand, and what was on its way. The server may have sent the end of a transfer
+    that its client did not live to see, so those that ended last count up to the number of jobs.
+    """
+    log = [exchange for exchange in here.server.log if exchange.kind in ("zip", "file") and exchange.number > since]
+    log.sort(key=lambda exchange: (not exchange.aborted, -(exchange.finished or 0)))
+    cut_off = sum(exchange.aborted for exchange in log)
     largest = largest_files(here.site)
-    return sum(min(cut.body_bytes, largest[_number(cut)] + STEP + HEADERS) for cut in _cut_off(here))
-
-
-def _cut_off(here: WarmWorld) -> list[Exchange]:
-    return [exchange for exchange in here.server.log if exchange.kind in ("zip", "file") and exchange.aborted]
+    return sum(min(cut.body_bytes, largest[_number(cut)] + STEP + HEADERS) for cut in log[: max(JOBS, cut_off)])
 
 
 def _number(exchange: Exchange) -> str:
@@ -85,14 +88,14 @@ def _number(exchange: Exchange) -> str:
     return found[1]
 
 
-def kill_at(here: WarmWorld, position: int, *arguments: str) -> bool:
-    """Start a mirror and kill it when so many bytes were sent; False if it ended before."""
+def kill_at(here: WarmWorld, position: int, *arguments: str) -> int | None:
+    """Start a mirror and kill it when so many bytes were sent; the most that it lost, None if it ended before."""
+    since = max((exchange.number for exchange in here.server.log), default=0)
     run = here.begin_mirror(*arguments)
-    try:
-        return here.until(lambda: here.data_bytes() >= position, run)
-    finally:
-        run.kill()
-        here.until_settled()
+    reached = here.until(lambda: here.data_bytes() >= position, run)
+    run.kill()
+    here.until_settled()
+    return in_hand(here, since) if reached else None
 
 
 def assert_nothing_in_part(here: WarmWorld, *, folders: bool = True) -> None:
@@ -130,9 +133,9 @@ def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbe
         home.mkdir()
         with warm_world(small_site(), home) as here:
             here.site.rate = RATE
-            assert kill_at(here, undisturbed * moment // MOMENTS + 1)
+            lost = kill_at(here, undisturbed * moment // MOMENTS + 1)
+            assert lost is not None
             assert_nothing_in_part(here)
-            lost = in_hand(here)
             here.site.rate = None
             done = here.mirror()
             assert done.code == 0, done
@@ -148,21 +151,19 @@ def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbe
 
 def test_kills_in_a_row_on_one_folder_add_up_and_no_more(fresh: WarmWorld, undisturbed: int) -> None:
     here, source = fresh, random.Random(20)
-    at = 0
-    for _ in range(6):
-        at = here.data_bytes() + source.randrange(undisturbed // 10, undisturbed // 6)
-        if not kill_at(here, at):
-            break
+    losses = []
+    while len(losses) < 5:
+        lost = kill_at(here, here.data_bytes() + source.randrange(undisturbed // 10, undisturbed // 6))
+        assert lost is not None
+        losses.append(lost)
         assert_nothing_in_part(here)
-    lost = in_hand(here)
     here.site.rate = None
     done = here.mirror()
     assert done.code == 0, done
     assert here.tree() == truth(here.site)
     again = here.data_bytes() - undisturbed
-    print(f"{len(_cut_off(here))} transfers cut off: {again} bytes again; at most {lost} were in hand")
-    assert len(_cut_off(here)) >= 5
-    assert again <= lost
+    print(f"{len(losses)} kills: {again} bytes again; at most {sum(losses)} were in hand")
+    assert again <= sum(losses)
 
 
 def test_kills_before_the_first_byte_and_while_listing(fresh: WarmWorld) -> None:
@@ -227,12 +228,12 @@ def test_a_kill_while_files_are_replaced_leaves_old_or_new_ones(tmp_path: Path) 
             shutil.rmtree(here.dest)
             shutil.copytree(kept, here.dest)
             here.server.clear_log()
-            assert kill_at(here, needed * (2 * moment + 1) // 10)
+            lost = kill_at(here, needed * (2 * moment + 1) // 10)
+            assert lost is not None
             now = truth(site)
             for path, md5 in here.tree().items():
                 assert md5 in (old.get(path), now[path]), path
             assert set(old) <= set(here.tree())
-            lost = in_hand(here)
             site.rate = None
             assert here.mirror().code == 0
             site.rate = RATE
@@ -260,7 +261,7 @@ def test_a_single_large_file_goes_on_where_it_was_cut(tmp_path: Path, digest: st
     with warm_world(site, tmp_path) as here:
         site.rate = rate
         for part in (1, 2, 3):
-            assert kill_at(here, size * part // 4)
+            assert kill_at(here, size * part // 4) is not None
             assert here.tree() == {}
         site.rate = None
         done = here.mirror()
@@ -285,7 +286,7 @@ def test_a_large_file_that_changed_meanwhile_is_not_spliced(tmp_path: Path) -> N
     site, resource = _one_large_file(size)
     with warm_world(site, tmp_path) as here:
         site.rate = rate
-        assert kill_at(here, size // 2)
+        assert kill_at(here, size // 2) is not None
         resource.replace_file("bold.nii", random.Random(2).randbytes(size))
         site.rate = None
         done = here.mirror()
@@ -298,7 +299,7 @@ def test_a_kill_keeps_every_file_that_others_wrote(fresh: WarmWorld, undisturbed
     mine = here.project / "Haofei01" / "notes" / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    assert kill_at(here, undisturbed // 2)
+    assert kill_at(here, undisturbed // 2) is not None
     here.site.rate = None
     assert here.mirror().code == 0
     assert mine.read_text() == "mine"

@@ -72,7 +72,8 @@ def test_insecure_is_loud(here: World, secure: Relay, extra: tuple[str, ...]) ->
 
 
 def test_insecure_is_loud_for_every_command(here: World, secure: Relay) -> None:
-    for command in (["whoami"], ["projects"], ["ls", "PTV000"], ["login"]):
+    accession = ["experiment", "XNAT_E00001", "--dest", str(here.dest)]
+    for command in (["whoami"], ["projects"], ["ls", "PTV000"], accession, ["login"]):
         done = here.run(*command, "--insecure")
         assert done.code == 0, done
         assert "NOT CHECKED" in done.err, command

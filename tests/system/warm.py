@@ -6,29 +6,42 @@ and exit code.
 
 from __future__ import annotations
 
-import multiprocessing as mp
+import atexit
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerContext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from system.child import become
+from system import child
 from system.harness import Done, World
 from xnat_embedded import Server, Site
 
-_PRELOADED = ["xnat_sync.face.cli", "system.child", "anyio._backends._asyncio", "rich.traceback", "typer.core"]
+_ONE_AT_A_TIME = threading.Lock()
 
 
-def _context() -> ForkServerContext:
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return context
+@cache
+def _forker() -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, child.__file__ or ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+
+    def end() -> None:
+        process.communicate()
+
+    atexit.register(end)
+    return process
 
 
 class Run:
@@ -37,33 +50,49 @@ class Run:
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], stdin: str = "") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="xnat-sync-run-"))
         (self._folder / "in").write_text(stdin)
-        self._process = _context().Process(target=become, args=(arguments, environment, str(self._folder)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._process.start()
+        order = {"arguments": arguments, "environment": environment, "where": str(self._folder)}
+        with _ONE_AT_A_TIME:
+            forker = _forker()
+            assert forker.stdin is not None
+            assert forker.stdout is not None
+            forker.stdin.write(json.dumps(order) + "\n")
+            forker.stdin.flush()
+            self._number = int(forker.stdout.readline())
+        self._code: int | None = None
+
+    @property
+    def code(self) -> int | None:
+        """How it ended, a signal as a negative number; None while it runs."""
+        if self._code is None:
+            with suppress(FileNotFoundError):
+                self._code = int((self._folder / "status").read_text())
+        return self._code
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self.code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._number, number)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
-        self._process.kill()
-        self._process.join()
+        self.send(signal.SIGKILL)
+        self._wait(60)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def terminate(self) -> None:
-        """SIGTERM."""
-        self._process.terminate()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.is_alive()
 
     def done(self, timeout: float = 60) -> Done:
         """Its end; fails if it does not end in time."""
-        self._process.join(timeout)
-        code = self._process.exitcode
+        self._wait(timeout)
+        code = self.code
         out, err = ((self._folder / name).read_text() for name in ("out", "err"))
         self.kill()
         assert code is not None, f"the command hangs\n{out}\n{err}"
         return Done(code, out, err)
+
+    def _wait(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while self.code is None and time.monotonic() < deadline:
+            time.sleep(0.002)
 
 
 @dataclass
@@ -91,7 +120,7 @@ class WarmWorld(World):
         """Wait until something has happened on the server; False if the command ended before."""
         deadline = time.monotonic() + 60
         while not happened():
-            if not run.alive:
+            if run.code is not None:
                 return False
             assert time.monotonic() < deadline, "it never happened"
             time.sleep(0.002)

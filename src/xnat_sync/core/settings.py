@@ -115,7 +115,7 @@ OPTIONS: Sequence[Option] = (
     Option("delete", ("--delete",), flag, False, "Move what the server no longer has to the mirror's trash folder.",
            mirror=True),
     Option("max_delete", ("--max-delete",), share, Share(percent=10.0), "Most files that --delete may take away, or a "
-           "percentage of all. [default: 10%]", "N|N%", mirror=True),
+           "percentage of all.", "N|N%", mirror=True),
     Option("metadata", ("--metadata",), flag, False, "Store each experiment's own record beside its data.",
            mirror=True),
     *(

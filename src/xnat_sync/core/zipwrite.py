@@ -17,23 +17,34 @@ Section numbers are those of APPNOTE.TXT 6.3.10.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 from typing import TypeAlias
 
 from xnat_sync.core import _zipformat as zf
-from xnat_sync.core.unzip import BadDeflate, CrcMismatch, Event, MemberStart, ZipError, ZipLimits, ZipReader
+from xnat_sync.core.errors import Broken
+from xnat_sync.core.unzip import (
+    Event,
+    MemberData,
+    MemberEnd,
+    MemberStart,
+    ZipError,
+    ZipLimits,
+    ZipReader,
+)
 
 LONGEST_NAME = zf.FULL16  # bytes
 
 Read: TypeAlias = Callable[[int, int], bytes]
+Files: TypeAlias = dict[str, tuple[int, str]]  # member -> its size and MD5
 
 _TIME, _DATE = 0, 1 << 5 | 1  # midnight; January 1, counted from 1980 (4.4.6)
 _PLAIN, _ZIP64 = 20, 45  # the version a reader must have (4.4.3)
 _UNIX = 3 << 8  # of whose attributes ours are (4.4.2)
 _FILE = 0o100644 << 16
-_WIDE = Struct("<HH2Q")  # the ZIP64 field of a local header, which always has both sizes (4.5.3)
+_WIDE, _U128 = Struct("<HH2Q"), 16  # the ZIP64 field of a local header, which always has both sizes (4.5.3)
 _FULL64 = (1 << 64) - 1
 _HEADER = 2048  # bytes: more than the local header of any name that we give
 _PIECE = 1 << 20
@@ -42,17 +53,31 @@ _LIMITS = ZipLimits(max_members=1 << 26)  # it lies here already: only its own s
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member: ``offset`` is where its local header begins, ``size`` and ``crc`` are of its bytes."""
+    """One member: ``offset`` is where its local header begins, ``size`` and ``crc`` are of its bytes.
+
+    ``wide`` gives its local header the ZIP64 field, which sizes from 4 GiB - 1 on have in any case.
+    """
 
     name: str
     size: int
     crc: int
     offset: int
+    wide: bool = False
 
+    @property
+    def start(self) -> int:
+        """Where its data begin."""
+        return self.offset + zf.LOCAL.size + len(_raw(self.name)) + (_WIDE.size if self.has_zip64 else 0)
 
-def is_wide(size: int | None) -> bool:
-    """Whether the local header of a member of this size, None if it is not known yet, needs the ZIP64 field."""
-    return size is None or size >= zf.FULL32
+    @property
+    def end(self) -> int:
+        """Where its data end."""
+        return self.start + self.size
+
+    @property
+    def has_zip64(self) -> bool:
+        """Whether the local header has the ZIP64 field."""
+        return self.wide or self.size >= zf.FULL32
 
 
 def crc32(data: bytes | bytearray | memoryview, value: int = 0) -> int:
@@ -61,39 +86,25 @@ def crc32(data: bytes | bytearray | memoryview, value: int = 0) -> int:
     return crc
 
 
-def local_header(member: Member, *, wide: bool = False) -> bytes:
-    """The local header (4.3.7). With ``wide`` it has the ZIP64 field also where the size would not need it."""
-    if wide or is_wide(member.size):
-        return _local(member.name, member.crc, zf.FULL32, member.size)
-    return _local(member.name, member.crc, member.size, None)
+def local_header(member: Member) -> bytes:
+    """The local header (4.3.7)."""
+    if member.has_zip64:
+        return _local(member, member.crc, zf.FULL32, member.size)
+    return _local(member, member.crc, member.size)
 
 
-def placeholder(name: str, *, wide: bool) -> bytes:
-    """What stands where a local header will be, until the member is whole."""
-    return _local(name, zf.FULL32, zf.FULL32, _FULL64 if wide else None)
+def placeholder(member: Member) -> bytes:
+    """What stands where the local header will be, until the member is whole."""
+    return _local(member, zf.FULL32, zf.FULL32, _FULL64)
 
 
-def _local(name: str, crc: int, size: int, size64: int | None) -> bytes:
-    raw = _raw(name)
-    extra = b"" if size64 is None else _WIDE.pack(1, 16, size64, size64)
+def _local(member: Member, crc: int, size: int, size64: int = 0) -> bytes:
+    raw = _raw(member.name)
+    extra = _WIDE.pack(1, _U128, size64, size64) if member.has_zip64 else b""
     version = _ZIP64 if extra else _PLAIN
-    return (
-        zf.LOCAL.pack(
-            zf.LOCAL_SIGNATURE,
-            version,
-            zf.UTF8,
-            zf.STORED,
-            _TIME,
-            _DATE,
-            crc,
-            size,
-            size,
-            len(raw),
-            len(extra),
-        )
-        + raw
-        + extra
-    )
+    lengths = len(raw), len(extra)
+    signature, method = zf.LOCAL_SIGNATURE, zf.STORED
+    return zf.LOCAL.pack(signature, version, zf.UTF8, method, _TIME, _DATE, crc, size, size, *lengths) + raw + extra
 
 
 def ending(members: Iterable[Member], at: int) -> bytes:
@@ -118,30 +129,10 @@ def _central(member: Member) -> bytes:
     wide = [value for value in (member.size, member.size, member.offset) if value >= zf.FULL32]
     extra = Struct(f"<HH{len(wide)}Q").pack(1, 8 * len(wide), *wide) if wide else b""
     version = _ZIP64 if wide else _PLAIN
-    size = min(member.size, zf.FULL32)
-    return (
-        zf.CENTRAL.pack(
-            zf.CENTRAL_SIGNATURE,
-            _UNIX | version,
-            version,
-            zf.UTF8,
-            zf.STORED,
-            _TIME,
-            _DATE,
-            member.crc,
-            size,
-            size,
-            len(raw),
-            len(extra),
-            0,
-            0,
-            0,
-            _FILE,
-            min(member.offset, zf.FULL32),
-        )
-        + raw
-        + extra
-    )
+    size, offset = min(member.size, zf.FULL32), min(member.offset, zf.FULL32)
+    made = zf.CENTRAL_SIGNATURE, _UNIX | version, version, zf.UTF8, zf.STORED, _TIME, _DATE
+    lengths = len(raw), len(extra), 0
+    return zf.CENTRAL.pack(*made, member.crc, size, size, *lengths, 0, 0, _FILE, offset) + raw + extra
 
 
 def _raw(name: str) -> bytes:
@@ -151,21 +142,18 @@ def _raw(name: str) -> bytes:
     return raw
 
 
-def scan(read: Read, size: int) -> Iterator[tuple[Member, int]]:
-    """The members, and where their data begin, of a zip in writing that has ``size`` bytes by now.
+def scan(read: Read, size: int) -> Iterator[Member]:
+    """The members of a zip in writing that has ``size`` bytes by now.
 
     Their headers are looked at and nothing else; it ends where none stands as ``local_header`` writes it, to the bit.
     """
     at = 0
-    while (found := _header_at(read, at)) is not None:
-        member, start = found
-        at = start + member.size
-        if at > size:
-            return
-        yield member, start
+    while (member := _member_at(read, at)) is not None and member.end <= size:
+        yield member
+        at = member.end
 
 
-def _header_at(read: Read, at: int) -> tuple[Member, int] | None:
+def _member_at(read: Read, at: int) -> Member | None:
     header = read(_HEADER, at)
     if len(header) < zf.LOCAL.size or not header.startswith(zf.LOCAL_SIGNATURE):
         return None
@@ -176,11 +164,47 @@ def _header_at(read: Read, at: int) -> tuple[Member, int] | None:
     header = header[:length]
     try:
         entry = zf.local_entry(header[: zf.LOCAL.size], header[zf.LOCAL.size :], at)
-        member = Member(entry.name, entry.size, entry.crc, at)
-        whole = header == local_header(member, wide=extra_length > 0)
+        member = Member(entry.name, entry.size, entry.crc, at, wide=extra_length > 0)
+        return member if header == local_header(member) and member.size < _FULL64 else None
     except (ZipError, ValueError):  # the latter for a name that is no UTF-8
         return None
-    return (member, at + length) if whole and member.size < _FULL64 else None
+
+
+def pieces(read: Read, at: int, end: int) -> Iterator[bytes]:
+    """The bytes from ``at`` to ``end``. Raises ``Broken`` if the zip became shorter meanwhile."""
+    while at < end:
+        piece = read(min(_PIECE, end - at), at)
+        if not piece:
+            raise Broken(f"the zip in staging ends at byte {at}, where it had {end}: does another process change it?")
+        yield piece
+        at += len(piece)
+
+
+def prove(read: Read, member: Member) -> str | None:
+    """The MD5 of a member's bytes; None if their CRC-32 is not the one that its header names."""
+    md5, crc = hashlib.md5(usedforsecurity=False), 0
+    for piece in pieces(read, member.start, member.end):
+        md5.update(piece)
+        crc = crc32(piece, crc)
+    return md5.hexdigest() if crc == member.crc else None
+
+
+def digest(read: Read) -> tuple[Files, ZipError | None]:
+    """The members of any zip that are proved, and the first thing that is wrong with it, if anything is."""
+    files: Files = {}
+    fault: ZipError | None = None
+    md5 = hashlib.md5(usedforsecurity=False)
+    for event in events(read):
+        match event:
+            case MemberStart():
+                md5 = hashlib.md5(usedforsecurity=False)
+            case MemberData(data):
+                md5.update(data)
+            case MemberEnd():
+                files[event.name] = event.size, md5.hexdigest()
+            case ZipError():
+                fault = fault or event
+    return files, fault
 
 
 def events(read: Read) -> Iterator[Event | ZipError]:
@@ -194,15 +218,13 @@ def events(read: Read) -> Iterator[Event | ZipError]:
         try:
             while piece := read(_PIECE, at):
                 for event in reader.feed(piece):
-                    if isinstance(event, MemberStart):
-                        beyond = None if event.compressed_size is None else base + reader.offset + event.compressed_size
+                    if isinstance(event, MemberEnd):
+                        beyond = None
+                    elif isinstance(event, MemberStart) and event.compressed_size is not None:
+                        beyond = base + reader.offset + event.compressed_size
                     yield event
                 at += len(piece)
             reader.finish()
-            base = None
-        except (CrcMismatch, BadDeflate) as fault:
-            yield fault
-            base = beyond
         except ZipError as fault:
             yield fault
-            base = None
+        base = beyond

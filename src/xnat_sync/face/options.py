@@ -23,16 +23,12 @@ from . import configfile
 
 def _parameter(option: Option) -> inspect.Parameter:
     panel = "Mirroring" if option.mirror else "What to take" if option.select else "Connection and output"
-    default = (
-        ""
-        if option.default in (None, False, "", ()) or "[default" in option.help
-        else f" [default: {_shown(option.default)}]"
-    )
+    default = "" if option.default in (None, False, "", ()) else known.shown(option, option.default)
     # A switch is given as a flag and becomes the text 1, so that all settings are text until they are parsed.
     kind: Any = bool | None if option.is_switch else list[str] | None if option.repeated else str | None
     info = typer.Option(
         *option.flags,
-        help=f"{option.help}{default}",
+        help=f"{option.help} (default {default})" if default else option.help,  # Brackets would be markup.
         metavar=None if option.is_switch else option.metavar,
         rich_help_panel=panel,
         show_default=False,
@@ -40,12 +36,6 @@ def _parameter(option: Option) -> inspect.Parameter:
     return inspect.Parameter(
         option.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, info]
     )
-
-
-def _shown(default: object) -> str:
-    if isinstance(default, float):
-        return f"{default / 86400:.0f}d" if default >= 86400 else f"{default:.0f}s"
-    return str(default)
 
 
 def _as_text(value: object) -> known.Given:

@@ -162,7 +162,7 @@ class Fetcher:
             except Vanished:
                 brought.vanished.add(path)
             except ItemError as error:
-                brought.failed[path] = str(error)
+                brought.failed[path] = str(error).removeprefix(f"{single.what}: ")
             else:
                 self._land(brought, landed)
 

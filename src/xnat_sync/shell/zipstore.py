@@ -3,11 +3,11 @@
 ``ZipStage`` is to ``--store zip`` what ``disk.Stage`` is to files. A member that streams is written straight behind the
 last whole one, under a header that no reader believes until it is replaced in one write; a single file grows in
 ``parts``, where it can be gone on with, and is copied in when it is whole. What a kill or a power cut leaves is whole
-members and then something else: ``prepare`` cuts it off by the headers alone, and ``verified`` proves each member
+members and then something else: ``prepare`` cuts that off by the headers alone, and ``verified`` proves each member
 by its CRC-32.
 
-One lock guards the zip's end, and is held for local work only, never while the network is waited for. So nobody can
-wait for a member in hand: who has a whole file to append moves that member out of the way, into ``parts``.
+One lock guards the zip's end, and is held for local work only, never while the network is waited for. So nobody waits
+for a member in hand: who has a whole file to append first moves that member out of the way, into ``parts``.
 
 A zip cannot lose a member from its middle: dropped ones leave gaps until ``finish`` copies the rest together. Gaps
 cannot stay: who reads a zip from front to back, as we do, would find what was dropped.
@@ -23,48 +23,32 @@ import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
 
 from xnat_sync.core import zipwrite
-from xnat_sync.core.errors import Broken, DiskTrouble
+from xnat_sync.core.errors import Broken
 from xnat_sync.core.model import OnDisk
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError
-from xnat_sync.core.zipwrite import Member
+from xnat_sync.core.zipwrite import Files, Member, Read
 
 from .disk import PIECE, Stage, Writer, translated
 
-Files: TypeAlias = "dict[str, tuple[int, str]]"  # member -> its size and MD5
-
 _NOFOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-_READ = os.O_RDONLY | _NOFOLLOW
+_READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0)  # what turns out to be a pipe does not hold us up
 _PART = os.O_RDWR | os.O_CREAT | _NOFOLLOW
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A whole member of the ``.part``: its row, where its data begins, and its MD5 once it is known."""
-
-    row: Member
-    start: int
-    md5: str | None = None
-
-    @property
-    def end(self) -> int:
-        return self.start + self.row.size
+_NOTHING = FileNotFoundError, NotADirectoryError
 
 
 class MemberWriter(Writer):
-    """A member that is written straight into the zip, until it is accepted, dropped or moved out of the way."""
+    """A member that is written straight into the zip, until it is accepted, dropped or moved out of the way.
 
-    __slots__ = ("_moved", "_stage", "crc", "local", "offset", "start", "wide")
+    Only ``ZipStage.open_member`` makes one; ``place`` is its row as far as it is known.
+    """
 
-    def __init__(self, stage: ZipStage, local: str, offset: int, start: int, *, wide: bool) -> None:
-        """Its placeholder is at ``offset``, its data follow at ``start``. Only ``ZipStage.open_member`` makes one."""
+    __slots__ = ("_moved", "_stage", "crc", "place")
+
+    def __init__(self, stage: ZipStage, place: Member) -> None:
         self.path = stage.part
-        self.local = local
-        self.offset = offset
-        self.start = start
-        self.wide = wide
+        self.place = place
         self.size = 0
         self.crc = 0
         self._stage = stage
@@ -78,9 +62,9 @@ class MemberWriter(Writer):
                 self._moved.write(data)
             elif self._stage.in_hand is self:
                 with translated(self.path):
-                    _write_at(self._stage.fd, data, self.start + self.size)
+                    _write_at(self._stage.fd, data, self.place.start + self.size)
             else:
-                raise ValueError(f"{self.local} was accepted or dropped already")
+                raise ValueError(f"{self.place.name} was accepted or dropped already")
             self.size += len(data)
         self._md5.update(data)
         self.crc = zipwrite.crc32(data, self.crc)
@@ -88,7 +72,7 @@ class MemberWriter(Writer):
     def move(self, aside: Writer) -> None:
         """Go on in a file of its own, with what has come so far copied there. The lock is held."""
         try:
-            for piece in _read_at(self._stage.fd, self.start, self.size):
+            for piece in zipwrite.pieces(self._stage.read, self.place.start, self.place.start + self.size):
                 aside.write(piece)
         except BaseException:
             aside.drop()
@@ -96,7 +80,7 @@ class MemberWriter(Writer):
         self._moved, self.path = aside, aside.path
 
     def close(self, *, sync: bool = False) -> None:
-        """A member cannot be gone on with: unless it was moved, what is closed before it is accepted is dropped."""
+        """A member cannot be gone on with: what is closed before it is accepted, and not moved, is dropped."""
         if self._moved is None:
             self.drop()
         else:
@@ -114,7 +98,7 @@ class MemberWriter(Writer):
 class ZipStage:
     """The staging folder of one resource that is kept as a zip; used like ``disk.Stage``.
 
-    ``close`` it in any case, if ``finish`` or ``clear`` did not. Only ``prepare`` opens it again.
+    Who is done with it calls ``close``, whatever happened; only ``prepare`` opens it again.
     """
 
     def __init__(self, root: str) -> None:
@@ -123,7 +107,8 @@ class ZipStage:
         self.in_hand: MemberWriter | None = None  # the member that streams behind the last whole one
         self._files = Stage(root)
         self._fd = -1
-        self._whole: dict[str, _Kept] = {}  # as they lie in the zip: what comes anew, also again, comes last
+        self._whole: dict[str, Member] = {}  # in their order in the zip: what comes again, comes last
+        self._md5: dict[str, str] = {}  # of those of them that are proved
         self._untidy = False  # there may be something behind the last whole member
 
     @property
@@ -143,6 +128,10 @@ class ZipStage:
             raise ValueError(f"{self.part} is not open: prepare comes first")
         return self._fd
 
+    def read(self, size: int, at: int) -> bytes:
+        """Bytes of the zip."""
+        return os.pread(self.fd, size, at)
+
     def prepare(self) -> None:
         """Open the zip that an earlier run left, and cut it back to its last whole member."""
         self.close()
@@ -152,31 +141,33 @@ class ZipStage:
                 os.unlink(self._compacted)
             self._fd = os.open(self.part, _PART, 0o666)
             self._whole.clear()
+            self._md5.clear()
             size = os.fstat(self._fd).st_size
-            for row, start in zipwrite.scan(partial(os.pread, self._fd), size):
-                self._keep(_Kept(row, start))
+            for member in zipwrite.scan(self.read, size):
+                self._keep(member)
             self._untidy = size > self._tail
             self._tidy()
 
     def whole(self) -> dict[str, int]:
-        """Every whole member -> its size. What an earlier run left is believed as far as ``verified`` says."""
+        """Every whole member -> its size. What an earlier run left is to be believed as far as ``verified`` says."""
         with self.lock:
-            return {local: kept.row.size for local, kept in self._whole.items()}
+            return {local: member.size for local, member in self._whole.items()}
 
     def verified(self, local: str) -> tuple[int, str] | None:
         """Size and MD5 of a whole member; None if there is none, or its bytes are not those that were written."""
         with self.lock:
-            kept = self._whole.get(local)
-        if kept is None:
+            member, md5 = self._whole.get(local), self._md5.get(local)
+        if member is None:
             return None
-        md5 = kept.md5
         if md5 is None:
             with translated(self.part):
-                md5 = _prove(self.fd, kept)
+                md5 = zipwrite.prove(self.read, member)
+            if md5 is None:
+                return None
             with self.lock:
-                if md5 is not None and self._whole.get(local) is kept:
-                    self._whole[local] = replace(kept, md5=md5)
-        return None if md5 is None else (kept.row.size, md5)
+                if self._whole.get(local) is member:
+                    self._md5[local] = md5
+        return member.size, md5
 
     def part_path(self, local: str) -> str:
         """Where the partial of the single file that will be ``local`` grows."""
@@ -189,17 +180,13 @@ class ZipStage:
     def open_member(self, local: str, size: int | None = None) -> Writer:
         """Begin a file that streams. A ``size`` that is known spares its header the ZIP64 field.
 
-        While another one streams, which we never do, it grows in ``parts``.
+        Only one at a time streams into the zip; another one grows in ``parts``.
         """
         with self.lock, translated(self.part):
             if self.in_hand is not None:
                 return self._files.open_member(local)
-            self._tidy()
-            offset, wide = self._tail, zipwrite.is_wide(size)
-            header = zipwrite.placeholder(local, wide=wide)
-            self._untidy = True
-            _write_at(self.fd, header, offset)
-            self.in_hand = MemberWriter(self, local, offset, offset + len(header), wide=wide)
+            place = self._begin(local, size)
+            self.in_hand = MemberWriter(self, place)
             return self.in_hand
 
     def accept(self, writer: Writer, local: str, *, durable: bool) -> None:
@@ -209,16 +196,13 @@ class ZipStage:
         """
         with self.lock, translated(self.part):
             if isinstance(writer, MemberWriter) and writer is self.in_hand:
-                row = Member(local, writer.size, writer.crc, writer.offset)
-                header = zipwrite.local_header(row, wide=writer.wide)
-                if row.offset + len(header) == writer.start:
-                    _write_at(self.fd, header, row.offset)
+                member = replace(writer.place, name=local, size=writer.size, crc=writer.crc)
+                if member.start == writer.place.start:
+                    self._seal(member, writer.md5)
                     self.in_hand = None
-                    self._keep(_Kept(row, writer.start, writer.md5))
-                    self._untidy = False
                     return
             if self.in_hand is not None:
-                self.in_hand.move(self._files.open_member(self.in_hand.local))
+                self.in_hand.move(self._files.open_member(self.in_hand.place.name))
                 self.give_up()
             if writer.path == self.part:
                 raise ValueError(f"{local} was accepted or dropped already")
@@ -229,14 +213,8 @@ class ZipStage:
     def drop(self, local: str) -> None:
         """Forget a whole member that proved to be of no use."""
         with self.lock:
-            if self._whole.pop(local, None) is not None:
-                self._untidy = True
-
-    def give_up(self) -> None:
-        """Cut off what lies behind the last whole member, as the one in hand leaves. The lock is held."""
-        self.in_hand = None
-        with contextlib.suppress(OSError):
-            self._tidy()
+            self._untidy |= self._whole.pop(local, None) is not None
+            self._md5.pop(local, None)
 
     def adopt_from(self, path: str, names: Collection[str]) -> Files:
         """Copy these members from another zip, as far as it has them and their CRC-32 is right; those copied.
@@ -246,9 +224,9 @@ class ZipStage:
         adopted: Files = {}
         wanted = set(names).difference(self.whole())
         writer: Writer | None = None
-        with translated(path), open(os.open(path, _READ), "rb", buffering=0) as file:
+        with translated(path), contextlib.suppress(*_NOTHING), _reader(path) as (_, read):
             try:
-                for event in zipwrite.events(partial(os.pread, file.fileno())):
+                for event in zipwrite.events(read):
                     match event:
                         case MemberStart(name=name) if name in wanted:
                             wanted.remove(name)
@@ -274,19 +252,19 @@ class ZipStage:
         """
         files: Files = {}
         for local in self.whole():
-            fact = self.verified(local)
-            if fact is None:
+            if (fact := self.verified(local)) is None:
                 self.drop(local)
             else:
                 files[local] = fact
         with self.lock, translated(self.part):
             self.give_up()
-            if sum(kept.end - kept.row.offset for kept in self._whole.values()) < self._tail:
+            if sum(member.end - member.offset for member in self._whole.values()) < self._tail:
                 self._compact()
             self._tidy()
-            rows = [kept.row for kept in self._whole.values()]
-            _write_at(self.fd, zipwrite.ending(rows, self._tail), self._tail)
+            self._untidy = True  # until it is whole
+            _write_at(self.fd, zipwrite.ending(self._whole.values(), self._tail), self._tail)
             os.fsync(self.fd)
+            self._untidy = False
         self.close()
         return self.part, files
 
@@ -294,8 +272,7 @@ class ZipStage:
         """Give up the member in hand and close the zip; what is whole stays. Closing twice does nothing."""
         with self.lock, translated(self.part):
             if self._fd >= 0:
-                if self.in_hand is not None:
-                    self.give_up()
+                self.give_up()
                 fd, self._fd = self._fd, -1
                 os.close(fd)
 
@@ -304,7 +281,13 @@ class ZipStage:
         self.close()
         self._files.clear()
 
-    # -- all of this with the lock held ---------------------------------------------------------------------------
+    # -- with the lock held ---------------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """Cut off what lies behind the last whole member, as the one in hand leaves."""
+        self.in_hand = None
+        with contextlib.suppress(OSError):
+            self._tidy()
 
     @property
     def _compacted(self) -> str:
@@ -315,52 +298,59 @@ class ZipStage:
         """Where the last whole member ends."""
         return next(reversed(self._whole.values())).end if self._whole else 0
 
-    def _keep(self, kept: _Kept) -> None:
-        self._whole.pop(kept.row.name, None)  # so that it is last in the dictionary, as it is in the zip
-        self._whole[kept.row.name] = kept
+    def _keep(self, member: Member, md5: str | None = None) -> None:
+        self._whole.pop(member.name, None)  # so that it is last here, as it is in the zip
+        self._whole[member.name] = member
+        self._md5.pop(member.name, None)
+        if md5 is not None:
+            self._md5[member.name] = md5
 
     def _tidy(self) -> None:
         if self._untidy:
             os.ftruncate(self.fd, self._tail)
             self._untidy = False
 
-    def _append(self, writer: Writer, local: str) -> None:
-        """Copy a whole file in, its header last: until then there is nothing that a later run would believe."""
+    def _begin(self, local: str, size: int | None) -> Member:
+        """Write a placeholder behind the last whole member: until it is sealed, no later run believes what follows."""
         self._tidy()
-        offset, size, crc = self._tail, writer.size, 0
-        header = zipwrite.placeholder(local, wide=zipwrite.is_wide(size))
+        place = Member(local, size or 0, 0, self._tail, wide=size is None)
         self._untidy = True
+        _write_at(self.fd, zipwrite.placeholder(place), place.offset)
+        return place
+
+    def _seal(self, member: Member, md5: str) -> None:
+        _write_at(self.fd, zipwrite.local_header(member), member.offset)
+        self._keep(member, md5)
+        self._untidy = False
+
+    def _append(self, writer: Writer, local: str) -> None:
+        """Copy a whole file in."""
         try:
-            at = start = offset + len(header)
-            _write_at(self.fd, header, offset)
-            with open(os.open(writer.path, _READ), "rb", buffering=0) as file:
-                while piece := file.read(PIECE):
+            place = self._begin(local, writer.size)
+            at, crc = place.start, 0
+            with _reader(writer.path) as (_, read):
+                while piece := read(PIECE, at - place.start):
                     _write_at(self.fd, piece, at)
                     crc = zipwrite.crc32(piece, crc)
                     at += len(piece)
-            if at - start != size:
-                raise Broken(f"{writer.path} has {at - start} bytes where {size} were written")
-            row = Member(local, size, crc, offset)
-            _write_at(self.fd, zipwrite.local_header(row), offset)
+            if at != place.end:
+                raise Broken(f"{writer.path} has {at - place.start} bytes where {writer.size} were written")
+            self._seal(replace(place, crc=crc), writer.md5)
         except BaseException:
             self.give_up()
             raise
-        self._keep(_Kept(row, start, writer.md5))
-        self._untidy = False
 
     def _compact(self) -> None:
         """Copy the whole members together into a second zip, and put it in the first one's place."""
-        whole: dict[str, _Kept] = {}
+        whole: dict[str, Member] = {}
         fd, at = os.open(self._compacted, _PART | os.O_TRUNC, 0o666), 0
         try:
-            for local, kept in self._whole.items():
-                moved = at - kept.row.offset
-                row = replace(kept.row, offset=at)
-                whole[local] = replace(kept, row=row, start=kept.start + moved)
-                for piece in _read_at(self.fd, kept.row.offset, kept.end - kept.row.offset):
+            for local, member in self._whole.items():
+                whole[local] = replace(member, offset=at)
+                for piece in zipwrite.pieces(self.read, member.offset, member.end):
                     _write_at(fd, piece, at)
                     at += len(piece)
-            os.fsync(fd)  # the first is gone with the rename
+            os.fsync(fd)  # the rename is the end of the first one
             os.rename(self._compacted, self.part)
         except BaseException:
             os.close(fd)
@@ -373,7 +363,7 @@ class ZipStage:
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """What a zip holds: its file, the members that are proved, and what is wrong with it as a whole, if anything is."""
+    """A stat of a zip, the members that are proved, and the first thing that is wrong with it, if anything is."""
 
     stat: OnDisk
     files: Files
@@ -386,47 +376,24 @@ def read_back(path: str) -> ReadBack | None:
     A member whose bytes are damaged costs only itself, as long as its header says where the next one begins. Members
     of foreign zips may be deflated, and named as they like.
     """
-    files: Files = {}
-    fault: ZipError | None = None
-    md5 = hashlib.md5(usedforsecurity=False)
-    with translated(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        with open(os.open(path, _READ | getattr(os, "O_NONBLOCK", 0)), "rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                return None
-            for event in zipwrite.events(partial(os.pread, file.fileno())):
-                match event:
-                    case MemberStart():
-                        md5 = hashlib.md5(usedforsecurity=False)
-                    case MemberData(data):
-                        md5.update(data)
-                    case MemberEnd():
-                        files[event.name] = event.size, md5.hexdigest()
-                    case ZipError():
-                        fault = fault or event
-            after = os.fstat(file.fileno())
+    with translated(path), contextlib.suppress(*_NOTHING), _reader(path) as (fd, read):
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode):
+            return None
+        files, fault = zipwrite.digest(read)
+        after = os.fstat(fd)
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
             return ReadBack(OnDisk(after.st_size, after.st_mtime_ns), files, fault)
     return None
 
 
-def _prove(fd: int, kept: _Kept) -> str | None:
-    """The MD5 of a member's bytes; None if their CRC-32 is not the one that its header names."""
-    md5, crc = hashlib.md5(usedforsecurity=False), 0
-    for piece in _read_at(fd, kept.start, kept.row.size):
-        md5.update(piece)
-        crc = zipwrite.crc32(piece, crc)
-    return md5.hexdigest() if crc == kept.row.crc else None
-
-
-def _read_at(fd: int, at: int, size: int) -> Iterator[bytes]:
-    end = at + size
-    while at < end:
-        piece = os.pread(fd, min(PIECE, end - at), at)
-        if not piece:
-            raise DiskTrouble("a zip in staging became shorter while it was read: does another process change it?")
-        yield piece
-        at += len(piece)
+@contextlib.contextmanager
+def _reader(path: str) -> Iterator[tuple[int, Read]]:
+    fd = os.open(path, _READ)
+    try:
+        yield fd, partial(os.pread, fd)
+    finally:
+        os.close(fd)
 
 
 def _write_at(fd: int, data: bytes | bytearray | memoryview, at: int) -> None:
