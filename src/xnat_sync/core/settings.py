@@ -10,12 +10,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import time
 from typing import Any
 
 from .errors import UsageError
 from .model import Secret
 from .profiles import Profile, Text
-from .values import Share, date, duration, duration_text, flag, host, one_of, proxy, session_id, share, user, whole
+from .values import (
+    Share,
+    date,
+    duration,
+    duration_text,
+    flag,
+    host,
+    one_of,
+    proxy,
+    session_id,
+    share,
+    time_of_day,
+    user,
+    whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +123,10 @@ OPTIONS: Sequence[Option] = (
            "{subject}/{session}/{scan}-{scan_type}/{resource}.", "TEMPLATE", mirror=True),
     Option("store", ("--store",), one_of("files", "zip"), "files", "Keep files, or one zip a resource.", "HOW",
            mirror=True),
+    Option("max_duration", ("--max-duration",), duration, None, "Stop after so long; the next run goes on.",
+           "DURATION", mirror=True),
+    Option("stop_at", ("--stop-at",), time_of_day, None, "Stop at this time of day; the next run goes on.", "HH:MM",
+           mirror=True),
     Option("relist", ("--relist",), flag, False, "List every session again, changed or not.", mirror=True,
            profile=False),
     Option("relist_after", ("--relist-after",), duration, 7 * 86400.0, "List a session again after so long, changed "
@@ -175,6 +194,8 @@ class Settings:
     dry_run: bool
     layout: str
     store: str
+    max_duration: float | None
+    stop_at: time | None
     relist: bool
     relist_after: float
     delete: bool

@@ -116,6 +116,14 @@ def session_id(text: str) -> Secret:
     return Secret(inner)
 
 
+def time_of_day(text: str) -> datetime.time:
+    """A time of day, in hours and minutes. Raises ``ValueError``."""
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip())
+    if found is None:
+        raise ValueError("a time of day is written like 06:00")
+    return datetime.time(int(found[1]), int(found[2]))
+
+
 def date(text: str) -> str:
     """A day, written as ISO 8601 writes it. Raises ``ValueError``."""
     try:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import anyio
 
 from xnat_sync import __version__
-from xnat_sync.core import events, layout, listing, names, urls, wire
+from xnat_sync.core import events, layout, listing, names, urls, window, wire
 from xnat_sync.core.errors import ItemError, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
@@ -22,7 +22,7 @@ from xnat_sync.core.select import Selection, Target, levels
 from xnat_sync.core.settings import Settings
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
-from xnat_sync.flow.conduct import conduct, heartbeat
+from xnat_sync.flow.conduct import conduct, kept_alive
 from xnat_sync.flow.engine import Engine, RunOptions, Stop
 from xnat_sync.flow.record import Record
 from xnat_sync.shell import disk, net, show
@@ -119,6 +119,10 @@ class _Door:
 
     def __init__(self, settings: Settings, logins: Iterator[Login], stack: AsyncExitStack) -> None:
         self._settings = settings
+        now = datetime.now()  # noqa: DTZ005 - a time of day is one of the local clock
+        self.until = window.closes(
+            now, datetime.timestamp, max_duration=settings.max_duration, stop_at=settings.stop_at
+        )
         self._logins = logins
         self._stack = stack
         self._client: net.Client | None = None
@@ -129,7 +133,7 @@ class _Door:
 
     async def client(self, bus: Bus) -> net.Client:
         if self._client is None:
-            self._client = await enter(self._settings, bus, self._logins)
+            self._client = await enter(self._settings, bus, self._logins, until=self.until)
             self._stack.push_async_exit(self._client)
         else:
             bus(events.LoggedIn(self._client.user, opened=False))
@@ -145,7 +149,7 @@ async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: I
             target = await project_of(settings, await door.client(quiet), asked) if isinstance(asked, str) else asked
             code = await _one(settings, target, door)
             worst = min(worst, code, key=_severity)
-            if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG):
+            if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG, Exit.WINDOW):
                 break
     return worst
 
@@ -175,12 +179,9 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
             policy=policy(settings),
         )
         engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
-        async with anyio.create_task_group() as group:
-            group.start_soon(heartbeat, client)
-            await engine.run()
-            group.cancel_scope.cancel()
+        await kept_alive(client, engine.run)
 
-    ending = await conduct(work, tick=run.display.tick, flush=run.flush)
+    ending = await conduct(work, tick=run.display.tick, flush=run.flush, until=door.until)
     tally = run.bus.tally
     code = events.exit_code(tally, ending.outcome)
     run.bus(events.Ended(int(code), code.label, ending.message))

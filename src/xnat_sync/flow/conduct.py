@@ -6,9 +6,10 @@ Whatever ends a run, its errors become one code and one line here, and the recor
 from __future__ import annotations
 
 import signal
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 import anyio
@@ -72,15 +73,25 @@ class Ending:
 
 
 async def conduct(
-    work: Callable[[Stop], Awaitable[None]], *, tick: Callable[[], None], flush: Callable[[], Awaitable[None]]
+    work: Callable[[Stop], Awaitable[None]],
+    *,
+    tick: Callable[[], None],
+    flush: Callable[[], Awaitable[None]],
+    until: float | None = None,
 ) -> Ending:
-    """Run ``work`` under signals, with the display ticking; every error it ends with becomes part of the result."""
+    """Run ``work`` under signals, with the display ticking; every error it ends with becomes part of the result.
+
+    ``until`` is when the window closes, in seconds since the epoch.
+    """
     stop = Stop()
     received: list[int] = []
+    closed: list[float] = []
     ending = Ending()
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_watch_signals, stop, received)
+            if until is not None:
+                group.start_soon(_watch_window, until, stop, closed)
             group.start_soon(_tick, tick, flush)
             try:
                 await work(stop)
@@ -88,10 +99,19 @@ async def conduct(
                 group.cancel_scope.cancel()
     except Exception as error:  # noqa: BLE001 - the border at which everything becomes a code
         ending = _ending(error)
-    if received:
-        ending.outcome = Outcome(signal=received[0], fatal=ending.outcome.fatal)
-        ending.message = ending.message or "stopped by a signal: run again to go on"
+    ending.outcome = replace(ending.outcome, signal=received[0] if received else None, window_closed=bool(closed))
+    if received or closed:
+        why = "stopped by a signal" if received else "the window closed"
+        ending.message = ending.message or f"{why}: the next run goes on from here"
     return ending
+
+
+async def kept_alive(client: Client, work: Callable[[], Awaitable[None]]) -> None:
+    """Run ``work`` while the heartbeat keeps the session alive."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(heartbeat, client)
+        await work()
+        group.cancel_scope.cancel()
 
 
 def beat(idle_limit: float) -> float:
@@ -119,6 +139,14 @@ async def _watch_signals(stop: Stop, received: list[int]) -> None:
                 stop.soft()
             else:
                 stop.hard()
+
+
+async def _watch_window(until: float, stop: Stop, closed: list[float]) -> None:
+    # In short steps, by the wall clock: it may be set, and the machine may sleep.
+    while (left := until - time.time()) > 0:
+        await anyio.sleep(min(left, 30.0))
+    closed.append(until)
+    stop.soft()
 
 
 async def _tick(tick: Callable[[], None], flush: Callable[[], Awaitable[None]]) -> None:
