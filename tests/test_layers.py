@@ -91,7 +91,11 @@ HOMES: dict[str, Callable[[str], bool]] = {
     "typer": lambda module: layer(module) == "face",
     "anyio": lambda module: layer(module) != "core",
 }
-BETWEEN_SHELLS = {("xnat_sync.shell.net", f"xnat_sync.shell.{part}") for part in ("cookies", "login")}
+BETWEEN_SHELLS = {
+    ("xnat_sync.shell.net", "xnat_sync.shell.cookies"),
+    ("xnat_sync.shell.net", "xnat_sync.shell.login"),
+    ("xnat_sync.shell.zipstore", "xnat_sync.shell.disk"),
+}
 
 Modules = Mapping[str, str]  # by dotted name, its source
 

@@ -37,7 +37,7 @@ def _resource(prefix: str, resource: Resource) -> Iterator[tuple[str, str, str]]
     for entry in resource.entries:
         if entry.on_disk and entry.content is not None:
             data = entry.content.read()
-            folder = f"{prefix}/{resource.label or resource.id}" if prefix else resource.label or resource.id
+            folder = f"{prefix}/{resource.label or resource.id}" if prefix else str(resource.label or resource.id)
             yield folder, entry.path, hashlib.md5(data).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Random, seeded histories: the server changes, the mirror is damaged, a run follows, and the tree is the server's again.
+"""Random, seeded histories: the server changes, the mirror is damaged, and a run makes the tree the server's again.
 
-The model is simple: after a run every file is the server's, and what was fetched is what could not be found here. A file
-can be found here if its bytes lie at its place, or anywhere in the same experiment under the record of our own.
+The model is simple: after a run every file is the server's, and what was fetched is what could not be found here. A
+file can be found here if its bytes lie at its place, or anywhere in the same experiment under the record of our own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from system.harness import STATE, World, truth
 
+from system.harness import STATE, World, truth
 from xnat_embedded import Experiment, Resource, Server, empty_site
 
 NUMBERS = st.integers(0, 1 << 30)
