@@ -119,6 +119,11 @@ def test_no_subject_lies_in_our_own_folder() -> None:
     assert all(names.fold(folder) != STATE for folder in made.values())
 
 
+def test_an_id_of_other_letters_does_not_make_a_folder_too_long() -> None:
+    made = layout.units("P1", [experiment("E1", "x" * 300), experiment("Eé", "x" * 300)])
+    assert all(len(unit.folder.rpartition("/")[2].encode()) <= 255 for unit in made.values())
+
+
 LABELS = [
     "", ".", "..", "/", "a", "A", "a/b", "a%2Fb", "\u00e4", "a\u0308", "\u00c4", "ß", "ss", "SS", "CON", "con.", " a",
     "a ", "resources", "Resources", "resources~1", "a~1", "A~2", "scans", STATE, "x" * 300, "X" * 300, "\ud800", "\0",
@@ -445,6 +450,22 @@ def test_a_fixed_word_before_the_subject_does_not_put_all_subjects_into_one_fold
     form = layout.parse("data/{subject}/{session}/scans/{scan}/{resource}")
     made = layout.units("P1", [experiment("E1", "MR", "S1", "one"), experiment("E2", "MR", "S2", "two")], layout=form)
     assert not clashes(f"{made[subject].folder}/resources" for subject in ("S1", "S2"))
+
+
+@pytest.mark.parametrize(
+    ("template", "folder"),
+    [
+        ("{subject}/{session}/{scan}/{resource}", "one"),
+        ("data/{subject}/{session}/{scan}/{resource}", "data/one"),
+        ("{project}/sub-{subject_id}/{session}/{scan}/{resource}", "P1/sub-S1"),
+        ("{session}/{subject}/{scan}/{resource}", "one"),
+        ("{date}/{subject}/{session}/{scan}/{resource}", "one"),
+        ("{session}/{scan}/{resource}", "one"),
+    ],
+)
+def test_a_subjects_own_folder_is_the_templates_where_it_makes_one(template: str, folder: str) -> None:
+    made = layout.units("P1", [experiment("E1", "MR", "S1", "one")], layout=layout.parse(template))
+    assert made["S1"].folder == folder
 
 
 def test_a_scan_and_a_resource_of_one_number_do_not_meet_under_a_fixed_word() -> None:

@@ -147,6 +147,29 @@ def test_any_sequence_of_lines_adds_up(steps: list[tuple[str, Any]]) -> None:
     assert ledger.replay(text).files == expected
 
 
+@settings(deadline=None)
+@given(st.lists(operations, max_size=6))
+def test_a_compacted_ledger_says_the_same_in_fewer_lines(steps: list[tuple[str, Any]]) -> None:
+    text = HEADER
+    for kind, value in steps:
+        text += ledger.held_line(*value) if kind == "held" else ledger.gone_line(value)
+    state = ledger.replay(text)
+    short = ledger.compacted(UNIT, state)
+    again = ledger.replay(short)
+    assert (again.unit, again.folder, again.files, again.damaged) == (UNIT.id, UNIT.folder, state.files, 0)
+    assert again.labels == {each.resource: state.labels[each.resource] for each in state.files.values()}
+    assert ledger.compacted(UNIT, again) == short
+    assert again.lines <= 1 + len(state.files)
+
+
+def test_compacted_a_resource_is_one_line() -> None:
+    files_ = [held("a"), held("sub/b"), held("c")]
+    text = HEADER + "".join(ledger.held_line(DICOM, [each]) for each in files_)
+    lines = ledger.compacted(UNIT, ledger.replay(text)).splitlines(keepends=True)
+    assert lines[0] == HEADER
+    assert [(json.loads(line)["folder"], len(json.loads(line)["files"])) for line in lines[1:]] == [(DICOM.folder, 3)]
+
+
 LAST_LINES = {
     "held": ledger.held_line(DICOM, [held("c"), held("d é", "d %C3")]),
     "gone": ledger.gone_line(["scans/4/DICOM/a"]),

@@ -73,6 +73,12 @@ def test_a_resource_says_where_it_lies_and_how_people_call_it(
     assert (resource.path, resource.name) == (path, name)
 
 
+def test_a_subjects_folder_is_its_own_only_in_part() -> None:
+    assert SUBJECT.own("S1") == "S1/resources"
+    assert SESSION.own("S1/S1_MR1") == "S1/S1_MR1"
+    assert PROJECT.own("resources") == "resources"
+
+
 def test_a_job_brings_the_bytes_that_are_known() -> None:
     resource = Resource(SESSION, Place(Level.SCAN, "4"), "12", "DICOM", ())
     wants = tuple(Want(RemoteFile(str(size), size, None), str(size), "new") for size in (5, None, 0, 7))

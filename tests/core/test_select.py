@@ -244,6 +244,33 @@ def test_a_word_that_is_no_level_is_an_error_that_tells_the_levels(word: str) ->
         select.levels([word])
 
 
+@pytest.mark.parametrize(
+    ("target", "filters", "everything", "wholly"),
+    [
+        (Target("P1"), {}, True, ["P1", "XNAT_S1", "XNAT_E1"]),
+        (Target("P1"), {"levels": ALL_LEVELS}, True, ["P1", "XNAT_S1", "XNAT_E1"]),
+        (Target("P1", "S1"), {}, False, ["XNAT_S1", "XNAT_E1"]),
+        (Target("P1"), {"subjects": only("subject", "S1")}, False, ["XNAT_S1", "XNAT_E1"]),
+        (Target("P1", "S1", "MR"), {}, False, ["XNAT_E1"]),
+        (Target("P1"), {"experiments": only("experiment", "*")}, False, ["XNAT_E1"]),
+        (Target("P1"), {"after": "2020-01-01"}, False, ["XNAT_E1"]),
+        (Target("P1"), {"before": "2020-01-01", "levels": ALL_LEVELS}, False, ["P1", "XNAT_S1", "XNAT_E1"]),
+        (Target("P1", "S1", "MR", "4"), {"levels": ALL_LEVELS}, False, []),
+        (Target("P1"), {"scans": only("scan", "4"), "levels": ALL_LEVELS}, False, []),
+        (Target("P1"), {"scan_types": only("scan type", "t1"), "levels": ALL_LEVELS}, False, []),
+        (Target("P1"), {"resources": only("resource", exclude=("X",))}, False, []),
+        (Target("P1"), {"levels": frozenset({Level.SCAN, Level.SUBJECT})}, False, ["XNAT_S1"]),
+        (Target("P1"), {"levels": WITHIN_SESSION}, False, ["XNAT_E1"]),
+        (Target("P1"), {"levels": frozenset({Level.PROJECT})}, False, ["P1"]),
+    ],
+    ids=str,
+)
+def test_what_is_asked_for_wholly(target: Target, filters: dict[str, Any], everything: bool, wholly: list[str]) -> None:
+    selection = Selection(target, **filters)
+    assert selection.everything is everything
+    assert [each for each in ("P1", "XNAT_S1", "XNAT_E1") if selection.wholly(ALL[each])] == wholly
+
+
 # -- resources --------------------------------------------------------------------------------------------------
 
 

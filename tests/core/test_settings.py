@@ -236,6 +236,37 @@ def test_what_is_no_session_id_is_not_told(text: str) -> None:
     assert "s3cr" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "whole", "count", "shown_as"),
+    [
+        ("0", 250, 0, "0"),
+        ("100", 250, 100, "100"),
+        ("100", 7, 100, "100"),
+        (" 10% ", 250, 25, "10%"),
+        ("10 %", 259, 25, "10%"),
+        ("0.5%", 1000, 5, "0.5%"),
+        ("0%", 250, 0, "0%"),
+        ("100%", 250, 250, "100%"),
+    ],
+)
+def test_shares_are_a_number_or_a_percentage(text: str, whole: int, count: int, shown_as: str) -> None:
+    made = values.share(text)
+    assert (made.of(whole), str(made)) == (count, shown_as)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "101%", "100.1%", "%", "1.5", "ten", "10%%", "1e3"])
+def test_what_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^this is a number of files such as 100, or a percentage such as 10%$"):
+        values.share(text)
+
+
+def test_days() -> None:
+    assert values.date(" 2026-01-31 ") == "2026-01-31"
+    for text in ("", "31.1.2026", "2026-02-30", "2026-1-1", "today"):
+        with pytest.raises(ValueError, match=r"^a day is written like 2026-01-31$"):
+            values.date(text)
+
+
 # -- where values come from -------------------------------------------------------------------------------------
 
 # Two values of each kind as they are written, neither of them a default.

@@ -45,7 +45,6 @@ def keep(order: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Take orders until there are no more."""
-    import anyio._backends._asyncio
 
     import xnat_sync.face.cli  # noqa: F401
 

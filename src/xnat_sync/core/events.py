@@ -125,10 +125,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """Bytes of wanted files are verified on disk, in staging as yet."""
+    """Bytes of wanted files are verified on disk, in staging as yet; ``before`` if they were there already."""
 
     files: int
     bytes: int
+    unit: str = ""
+    before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +302,9 @@ class Tally:
                 self.bytes["skipped"] += size
             case Progress(bytes=size):
                 self.bytes_received += size
-            case Landed(files, size):
+            case Landed(files, size, unit, before):
+                if before and unit in self.units_again:
+                    return
                 self.files_landed += files
                 self.bytes_landed += size
             case Again(size):

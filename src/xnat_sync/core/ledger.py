@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .model import Held, Resource, Unit
@@ -64,17 +64,19 @@ def header_line(unit: Unit) -> str:
 
 
 def held_line(resource: Resource, files: Iterable[Held]) -> str:
-    """The line that says that these files of ``resource`` are held."""
-    prefix = f"{resource.folder}/" if resource.folder else ""
-    return _dump(
-        {
-            "held": resource.id,
-            "label": resource.label,
-            "folder": resource.folder,
-            "time": resource.unit.last_modified,
-            "files": [_file(held, held.at.removeprefix(prefix)) for held in files],
-        }
-    )
+    """The line that says that these files of ``resource`` are held; all of them in one zip, or none."""
+    rows = list(files)
+    archive = rows[0].archive if rows else ""
+    folder = archive or resource.folder
+    return _line(resource.id, resource.label, folder, rows, time=resource.unit.last_modified)
+
+
+def _line(resource: str, label: str, folder: str, rows: Sequence[Held], **more: str) -> str:
+    prefix = f"{folder}/" if folder else ""
+    entry: dict[str, Any] = {"held": resource, "label": label, "folder": folder} | more
+    if rows and rows[0].archive:
+        entry["zip"] = rows[0].archive_size
+    return _dump(entry | {"files": [_file(held, held.at.removeprefix(prefix)) for held in rows]})
 
 
 def _file(held: Held, at: str) -> dict[str, Any]:
@@ -89,21 +91,14 @@ def gone_line(paths: Sequence[str]) -> str:
 
 def compacted(unit: Unit, state: Replay) -> str:
     """The shortest ledger that says the same."""
-    lines: dict[tuple[str, str], list[Held]] = {}
+    lines: dict[tuple[str, str, int], list[Held]] = {}
     for held in state.files.values():
         below = held.at.removesuffix(f"/{held.path}")
-        folder = below if below != held.at else ""
-        lines.setdefault((held.resource, folder), []).append(held)
+        folder = held.archive or (below if below != held.at else "")
+        lines.setdefault((held.resource, folder, held.archive_size), []).append(held)
     return header_line(unit) + "".join(
-        _dump(
-            {
-                "held": resource,
-                "label": state.labels.get(resource, ""),
-                "folder": folder,
-                "files": [_file(held, held.at.removeprefix(f"{folder}/") if folder else held.at) for held in files],
-            }
-        )
-        for (resource, folder), files in sorted(lines.items())
+        _line(resource, state.labels.get(resource, ""), folder, rows)
+        for (resource, folder, _), rows in sorted(lines.items())
     )
 
 
@@ -124,9 +119,10 @@ def replay(text: str) -> Replay:
 def _apply(state: Replay, entry: dict[str, Any]) -> None:
     if "held" in entry:
         folder, resource = _text(entry["folder"]), _text(entry["held"])
-        read = [_held(folder, resource, file) for file in entry["files"]]
-        state.files.update({held.at: held for held in read})
+        archive_size = _number(entry["zip"]) if "zip" in entry else None
+        read = [_held(folder, resource, file, archive_size) for file in entry["files"]]
         state.labels[resource] = _text(entry.get("label", ""))
+        state.files.update({held.at: held for held in read})
     elif "gone" in entry:
         for path in [_text(path) for path in entry["gone"]]:
             state.files.pop(path, None)
@@ -134,10 +130,11 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         state.unit, state.folder = _text(entry["id"]), _text(entry["folder"])
 
 
-def _held(folder: str, resource: str, file: dict[str, Any]) -> Held:
+def _held(folder: str, resource: str, file: dict[str, Any], archive_size: int | None) -> Held:
     path, at = _text(file["path"]), _text(file.get("at", file["path"]))
     size, mtime_ns = _number(file["size"]), _number(file["mtime_ns"])
-    return Held(f"{folder}/{at}" if folder else at, path, size, _text(file["md5"]), mtime_ns, resource)
+    row = Held(f"{folder}/{at}" if folder else at, path, size, _text(file["md5"]), mtime_ns, resource)
+    return row if archive_size is None else replace(row, archive=folder, archive_size=archive_size)
 
 
 def _text(value: object) -> str:

@@ -10,8 +10,10 @@ resources of a subject, or those of the project.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 
 
 class Level(StrEnum):
@@ -108,6 +110,15 @@ class Resource:
     scan_type: str = ""
 
     @property
+    def archive(self) -> str:
+        """Where the resource lies under the unit's folder if it is kept as one zip."""
+        parent, _, last = self.folder.rpartition("/")
+        if len(last.encode("utf-8", "surrogatepass")) > 251:
+            digest = sha256(last.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            last = last.encode("utf-8", "surrogatepass")[:200].decode("utf-8", "ignore") + f"~{digest}"
+        return f"{parent}/{last}.zip" if parent else f"{last}.zip"
+
+    @property
     def path(self) -> str:
         """Where the resource lies under the project's folder."""
         return f"{self.unit.folder}/{self.folder}" if self.unit.folder else self.folder
@@ -122,7 +133,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the ledger says of a file that we wrote or adopted. ``at`` is relative to the unit's folder."""
+    """What the ledger says of a file that we wrote or adopted. ``at`` is relative to the unit's folder.
+
+    A member of a resource's zip lies at ``archive/…``; ``mtime_ns`` and ``archive_size`` are then the zip's.
+    """
 
     at: str
     path: str
@@ -130,6 +144,18 @@ class Held:
     md5: str
     mtime_ns: int
     resource: str
+    archive: str = ""
+    archive_size: int = 0
+
+    @property
+    def stands_at(self) -> str:
+        """What there is to look at on disk: the file itself, or the zip that it is in."""
+        return self.archive or self.at
+
+    @property
+    def stat(self) -> tuple[int, int]:
+        """The size and time that it should have."""
+        return (self.archive_size if self.archive else self.size), self.mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +186,16 @@ class Job:
     """The files of one resource that are to be brought.
 
     ``fresh`` says that nothing of the resource lies under its final name yet, so that it can appear whole.
-    ``held_bytes`` are those of the resource that lie there already.
+    ``held_bytes`` are those of the resource that lie there already. For a resource that is kept as a zip, ``keep`` are
+    the members to take over from the zip that stands (local -> server's path), and ``standing`` is that zip's stat.
     """
 
     resource: Resource
     wants: tuple[Want, ...]
     fresh: bool
     held_bytes: int = 0
+    keep: Mapping[str, str] = field(default_factory=dict)
+    standing: OnDisk | None = None
 
     @property
     def bytes(self) -> int:

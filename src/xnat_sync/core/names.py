@@ -219,7 +219,7 @@ def _distinct(keys: Iterable[Key], name: Callable[[Key, int], str]) -> dict[Key,
 def _suffixed(component: str, suffix: str, extension: str = "") -> str:
     """The component with a suffix before its extension, cut to what a file system takes."""
     stem = component[: len(component) - len(extension)]
-    limit = LONGEST - len(suffix) - len(extension)
+    limit = LONGEST - _size(suffix) - _size(extension)
     data = stem.encode()
     if len(data) > limit:
         stem = _CUT_ESCAPE.sub("", data[:limit].decode("utf-8", "ignore"))

@@ -32,18 +32,20 @@ class Patterns:
     """The patterns of one kind of thing, and which names they were held against.
 
     ``kind`` names the thing to people. With nothing to include, all is taken but what is excluded.
+    ``exact`` ones are names, not patterns.
     """
 
     kind: str
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    exact: bool = False
     matched: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     _include: tuple[re.Pattern[str], ...] = field(init=False)
     _exclude: tuple[re.Pattern[str], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._include = tuple(compiled(pattern) for pattern in self.include)
+        self._include = tuple(re.compile(re.escape(name)) if self.exact else compiled(name) for name in self.include)
         self._exclude = tuple(compiled(pattern) for pattern in self.exclude)
 
     def __bool__(self) -> bool:

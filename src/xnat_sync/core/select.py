@@ -16,13 +16,12 @@ scans, or scan types                   scans
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import UsageError
 from .model import Level, Resource, Unit, UnitKind
-from .patterns import REGEX, Patterns, complain
+from .patterns import Patterns, complain
 
 WITHIN_SESSION = frozenset({Level.SCAN, Level.SESSION, Level.ASSESSOR, Level.RECONSTRUCTION})
 
@@ -76,11 +75,11 @@ class Selection:
         """The levels asked for, by the table above."""
         if self.levels:
             return self.levels
-        if self.scans or self.scan_types or self.target.scan:
+        if self.scans.include or self.scan_types.include or self.target.scan:
             return frozenset({Level.SCAN})
-        if self.experiments or self.target.experiment or self.after or self.before:
+        if self.experiments.include or self.target.experiment or self.after or self.before:
             return WITHIN_SESSION
-        if self.subjects or self.target.subject:
+        if self.subjects.include or self.target.subject:
             return frozenset(Level) - {Level.PROJECT}
         return frozenset(Level)
 
@@ -150,7 +149,7 @@ class Selection:
 
 
 def _exactly(kind: str, name: str) -> Patterns:
-    return Patterns(kind, (REGEX + re.escape(name),) if name else ())
+    return Patterns(kind, (name,) if name else (), exact=True)
 
 
 def levels(words: Iterable[str]) -> frozenset[Level]:

@@ -1,18 +1,17 @@
 """When a run has to stop: the earlier of ``--max-duration`` and the next ``--stop-at``.
 
-A time of day is one of the wall clock. Its next occurrence is looked up in the calendar, so it stays right over midnight
-and when the clocks change; a time that a change skips is the moment after it.
+A time of day is one of the wall clock. Its next occurrence is looked up in the calendar, so it stays right over
+midnight and when the clocks change; a time that a change skips is the moment after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from datetime import time as Time
+from datetime import datetime, time, timedelta
 
 
 def closes(
-    now: datetime, epoch: Callable[[datetime], float], *, max_duration: float | None, stop_at: Time | None
+    now: datetime, epoch: Callable[[datetime], float], *, max_duration: float | None, stop_at: time | None
 ) -> float | None:
     """Seconds since the epoch at which the window closes; None if it never does.
 

@@ -175,7 +175,7 @@ def pieces(read: Read, at: int, end: int) -> Iterator[bytes]:
     while at < end:
         piece = read(min(_PIECE, end - at), at)
         if not piece:
-            raise Broken(f"the zip in staging ends at byte {at}, where it had {end}: does another process change it?")
+            raise Broken(f"the zip became shorter: it ends at byte {at}, before {end}")
         yield piece
         at += len(piece)
 

@@ -17,9 +17,10 @@ from xnat_sync.core import events, ledger
 from xnat_sync.core.errors import Conflict, ItemError
 from xnat_sync.core.model import Held, Job, Landed
 from xnat_sync.shell import disk
+from xnat_sync.shell.zipstore import ZipStage
 
 from .bus import Bus
-from .fetch import Brought
+from .fetch import AnyStage, Brought
 
 _SYNC_THREADS = 4
 
@@ -31,7 +32,7 @@ class Committer:
         self._bus = bus
         self._mirror = mirror
 
-    async def commit(self, job: Job, stage: disk.Stage, brought: Brought) -> bool:
+    async def commit(self, job: Job, stage: AnyStage, brought: Brought) -> bool:
         """Settle what ``brought`` holds; True if the resource now has all that the server has of it.
 
         Tells of failures and of what vanished. A new resource that is not whole stays in staging.
@@ -40,10 +41,15 @@ class Committer:
         landed = list(brought.landed.values())
         failed = dict(brought.failed)
         held: list[Held] = []
-        if landed and not (job.fresh and (failed or brought.parked)):
-            await self._make_durable(stage, landed)
+        whole = not (failed or brought.parked)
+        if landed and (whole or (isinstance(stage, disk.Stage) and not job.fresh)):
+            if isinstance(stage, disk.Stage):
+                await self._make_durable(stage, landed)
             with anyio.CancelScope(shield=True):
-                held = await self._settle(job, stage, landed, failed)
+                if isinstance(stage, disk.Stage):
+                    held = await self._settle(job, stage, landed, failed)
+                else:
+                    held = await anyio.to_thread.run_sync(self._replace_zip, job, stage)
                 if held:
                     path = self._mirror.ledger_path(resource.unit.id)
                     await disk.append_text(path, ledger.held_line(resource, held))
@@ -59,9 +65,29 @@ class Committer:
 
     def _tell(self, job: Job, held: Sequence[Held]) -> None:
         reasons = {want.remote.path: want.reason for want in job.wants}
-        files = tuple((row.path, row.size, reasons[row.path]) for row in held)
+        files = tuple((row.path, row.size, reasons[row.path]) for row in held if row.path in reasons)
         resource = job.resource
         self._bus(events.Committed(resource.unit.id, resource.name, resource.path, files))
+
+    def _replace_zip(self, job: Job, stage: ZipStage) -> list[Held]:
+        """Complete the zip with what the standing one has right, and put it in its place as a whole."""
+        resource = job.resource
+        at = self._mirror.below(resource.unit.folder, resource.archive)
+        target = self._mirror.path(at)
+        if disk.stat_of(target) != job.standing:
+            raise Conflict(f"{target} changed while the run went on, and is kept as it is")
+        if job.keep:
+            stage.adopt_from(target, job.keep.keys())
+        path, files = stage.finish()
+        servers = {want.local: want.remote.path for want in job.wants} | dict(job.keep)
+        if lost := job.keep.keys() - files.keys():
+            raise ItemError(f"{target}: {len(lost)} of its members cannot be read; they are fetched again next time")
+        stat = self._mirror.replace(path, at)
+        return [
+            Held(f"{resource.archive}/{local}", servers[local], size, md5, stat.mtime_ns, resource.id,
+                 resource.archive, stat.size)
+            for local, (size, md5) in files.items()
+        ]  # fmt: skip
 
     async def _make_durable(self, stage: disk.Stage, landed: Sequence[Landed]) -> None:
         paths = [f"{stage.tree}/{item.want.local}" for item in landed]
@@ -93,8 +119,9 @@ class Committer:
                 if self._stands_already(item, target):
                     rows.append(self._row(job, item, target))
                     continue
-                rows.append(self._row(job, item, f"{stage.tree}/{item.want.local}"))
+                row = self._row(job, item, f"{stage.tree}/{item.want.local}")
                 self._mirror.settle(stage, item.want.local, job.resource.path)
+                rows.append(row)
                 folders.add(target.rpartition("/")[0])
             except ItemError as error:
                 fail(item.want.remote.path, str(error))

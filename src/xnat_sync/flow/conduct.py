@@ -143,8 +143,10 @@ async def _watch_signals(stop: Stop, received: list[int]) -> None:
 
 async def _watch_window(until: float, stop: Stop, closed: list[float]) -> None:
     # In short steps, by the wall clock: it may be set, and the machine may sleep.
-    while (left := until - time.time()) > 0:
+    left = until - time.time()
+    while left > 0:
         await anyio.sleep(min(left, 30.0))
+        left = until - time.time()
     closed.append(until)
     stop.soft()
 

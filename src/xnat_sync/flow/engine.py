@@ -24,12 +24,13 @@ from xnat_sync.core.select import Selection
 from xnat_sync.core.values import Share
 from xnat_sync.shell import disk
 from xnat_sync.shell.net import Client
+from xnat_sync.shell.zipstore import ZipStage
 
 from .attempt import Attempts
 from .bus import Bus
 from .commit import Committer
 from .extras import Extras
-from .fetch import Fetcher
+from .fetch import AnyStage, Fetcher
 from .inventory import Lister
 from .metadata import Metadata
 from .rename import Renames
@@ -141,6 +142,7 @@ class Engine:
                 selection.wholly,
                 options.overwrite,
                 not options.dry_run,
+                options.store == "zip",
                 records if options.metadata else None,
             ),
         )
@@ -290,7 +292,9 @@ class Engine:
     async def _do(self, job: Job) -> None:
         unit = job.resource.unit
         progress = self._open[unit.id]
-        stage = self._mirror.stage(unit.id, job.resource.id)
+        stage: AnyStage = self._mirror.stage(unit.id, job.resource.id)
+        if self._options.store == "zip":
+            stage = ZipStage(stage.root)
         try:
             brought = await self._fetcher.bring(job, stage)
             whole = await self._committer.commit(job, stage, brought)
@@ -299,6 +303,9 @@ class Engine:
         except ItemError as error:
             self._bus(events.Failed(unit.id, job.resource.name, "", str(error)))
             whole, progress.again = False, True
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(stage.close)
         progress.whole &= whole
         progress.changed += whole
         progress.jobs -= 1

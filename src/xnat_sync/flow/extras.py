@@ -35,8 +35,8 @@ class Extra:
 
     @property
     def at(self) -> str:
-        """Where it lies under the project's folder."""
-        return f"{self.folder}/{self.held.at}" if self.folder else self.held.at
+        """What lies under the project's folder: the file, or the zip that it is in."""
+        return f"{self.folder}/{self.held.stands_at}" if self.folder else self.held.stands_at
 
 
 class Extras:
@@ -57,7 +57,12 @@ class Extras:
         gone, extra = await anyio.to_thread.run_sync(self._settle, unit, beside, wanted)
         if gone:
             await disk.append_text(self._mirror.ledger_path(unit.id), ledger.gone_line(gone))
-        self._tell(unit.id, unit.label, unit.folder, extra)
+        # A member leaves a zip that is still listed when the zip is next put together, never before.
+        listed = {at.partition(".zip/")[0] for at in targets if ".zip/" in at}
+        kept = [row for row in extra if row.archive and row.archive.removesuffix(".zip") in listed]
+        for row in kept:
+            self._bus(events.Extra(unit.id, unit.label, row.at, row.size))
+        self._tell(unit.id, unit.label, unit.folder, [row for row in extra if row not in kept])
 
     def _settle(
         self, unit: Unit, beside: Sequence[Held], wanted: Sequence[tuple[Resource, list[Want]]]
@@ -69,11 +74,11 @@ class Extras:
                     places[want.remote.size, want.remote.md5].append((resource, wants, number))
         gone, extra = [], []
         for row in beside:
-            path = self._mirror.path(f"{unit.folder}/{row.at}" if unit.folder else row.at)
+            path = self._mirror.path(self._mirror.below(unit.folder, row.stands_at))
             standing = disk.stat_of(path)
             if standing is None:
                 gone.append(row.at)
-            elif (standing.size, standing.mtime_ns) == (row.size, row.mtime_ns) and places[row.size, row.md5]:
+            elif not row.archive and (standing.size, standing.mtime_ns) == row.stat and places[row.size, row.md5]:
                 resource, wants, number = places[row.size, row.md5].pop()
                 self._mirror.stage(unit.id, resource.id).take(path, wants[number].local)
                 wants[number] = replace(wants[number], reason=MOVED)
@@ -126,7 +131,7 @@ class Extras:
         for extra in extras:
             path = self._mirror.path(extra.at)
             standing = disk.stat_of(path)
-            if standing is not None and (standing.size, standing.mtime_ns) != (extra.held.size, extra.held.mtime_ns):
+            if standing is not None and (standing.size, standing.mtime_ns) != extra.held.stat:
                 self._bus(events.Failed(extra.unit, "--delete", extra.at, "changed locally; kept as it is"))
                 continue
             if standing is not None:

@@ -20,6 +20,7 @@ from xnat_sync.core.errors import Broken, ItemError, Refused, Transient, Vanishe
 from xnat_sync.core.model import Job, Landed, RemoteFile, Want
 from xnat_sync.shell import disk
 from xnat_sync.shell.net import Answer, Client
+from xnat_sync.shell.zipstore import ZipStage
 
 from .attempt import Attempts
 from .bus import Bus
@@ -27,6 +28,9 @@ from .unpack import Fed, Unpacker
 
 _ZIP_SLACK = 1 << 30
 _PARTIAL = frozenset({200, 206, 412, 416})
+
+
+AnyStage = disk.Stage | ZipStage
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Fetcher:
         self._parallel = slots
         self._run = uuid.uuid4().hex
 
-    async def bring(self, job: Job, stage: disk.Stage) -> Brought:
+    async def bring(self, job: Job, stage: AnyStage) -> Brought:
         """Bring what ``job`` wants. Raises ``RunError`` only; everything else is in the result."""
         brought = Brought()
         await anyio.to_thread.run_sync(stage.prepare)
@@ -71,19 +75,20 @@ class Fetcher:
     def _missing(job: Job, brought: Brought) -> list[Want]:
         return [want for want in job.wants if want.local not in brought.landed]
 
-    async def _believe_staged(self, job: Job, stage: disk.Stage, brought: Brought) -> None:
+    async def _believe_staged(self, job: Job, stage: AnyStage, brought: Brought) -> None:
         held = await anyio.to_thread.run_sync(stage.whole)
         wanted = {want.local: want for want in job.wants}
         for local, size in held.items():
             want = wanted.get(local)
             landed = None
             if want is not None and want.remote.size in (None, size):
-                landed = await anyio.to_thread.run_sync(_verified, f"{stage.tree}/{local}", want)
+                landed = await anyio.to_thread.run_sync(_verified, stage, want)
             if landed is None:
                 await anyio.to_thread.run_sync(stage.drop, local)
                 self._bus(events.Again(size))
             else:
-                self._land(brought, landed)
+                brought.landed[local] = landed
+                self._bus(events.Landed(1, landed.size, job.resource.unit.id, before=True))
 
     def _land(self, brought: Brought, landed: Landed) -> None:
         brought.landed[landed.want.local] = landed
@@ -91,7 +96,7 @@ class Fetcher:
 
     # -- zips ---------------------------------------------------------------------------------------------------
 
-    async def _zips(self, job: Job, stage: disk.Stage, brought: Brought) -> None:
+    async def _zips(self, job: Job, stage: AnyStage, brought: Brought) -> None:
         what = job.resource.name
         listed = members.index(
             (file.path for file in job.resource.files), job.resource.unit.id, job.resource.unit.label
@@ -144,13 +149,13 @@ class Fetcher:
 
     # -- single files -------------------------------------------------------------------------------------------
 
-    async def _singles(self, job: Job, stage: disk.Stage, brought: Brought, missing: list[Want]) -> None:
+    async def _singles(self, job: Job, stage: AnyStage, brought: Brought, missing: list[Want]) -> None:
         queue = iter(missing)
         async with anyio.create_task_group() as group:
             for _ in range(min(self._parallel, len(missing))):
                 group.start_soon(self._take_singles, job, stage, brought, queue)
 
-    async def _take_singles(self, job: Job, stage: disk.Stage, brought: Brought, queue: Iterator[Want]) -> None:
+    async def _take_singles(self, job: Job, stage: AnyStage, brought: Brought, queue: Iterator[Want]) -> None:
         for want in queue:
             if self._stopping():
                 brought.parked = True
@@ -185,7 +190,7 @@ class _Slotted:
 class _Single:
     """One file by a request of its own, its partial kept and gone on with."""
 
-    def __init__(self, client: Client, bus: Bus, job: Job, stage: disk.Stage, want: Want, run: str) -> None:
+    def __init__(self, client: Client, bus: Bus, job: Job, stage: AnyStage, want: Want, run: str) -> None:
         """``run`` names the run, for partials of which only the run that wrote them can be sure."""
         self._client = client
         self._run = run
@@ -231,6 +236,7 @@ class _Single:
         total = resume.stored_total(answer.status, answer.content_length, answer.content_range)
         if total is not None and remote.size not in (None, total):
             raise Broken(f"{self.what}: the server has {total} bytes where {remote.size} are listed")
+        most = total if total is not None else remote.size
         append = action is resume.Action.APPEND
         if held and not append:
             self._bus(events.Again(held))
@@ -243,7 +249,7 @@ class _Single:
                 self._bus(events.Progress(transfer, len(piece)))
                 await anyio.to_thread.run_sync(writer.write, piece)
                 self._furthest = max(self._furthest, writer.size)
-                if total is not None and writer.size > total:
+                if most is not None and writer.size > most:
                     break
         except BaseException:
             with anyio.CancelScope(shield=True):
@@ -285,12 +291,9 @@ def _difference(remote: RemoteFile, size: int, md5: str) -> str:
     return "nothing says how long it is, so that it cannot be proved whole"
 
 
-def _verified(path: str, want: Want) -> Landed | None:
-    found = disk.hash_of(path)
-    if found is None:
-        return None
-    stat, md5 = found
-    return Landed(want, stat.size, md5) if stat.regular and plan.same(want.remote, stat.size, md5) else None
+def _verified(stage: AnyStage, want: Want) -> Landed | None:
+    found = stage.verified(want.local)
+    return Landed(want, *found) if found is not None and plan.same(want.remote, *found) else None
 
 
 def _read_part(path: str) -> resume.Part | None:

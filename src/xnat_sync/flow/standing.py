@@ -83,9 +83,9 @@ class Standing:
         if self._needs and unit.kind is UnitKind.EXPERIMENT and self._needs not in held.files:
             return None
         base = self._mirror.path(unit.folder)
-        for record in held.files.values():
-            standing = disk.stat_of(f"{base}/{record.at}")
-            if standing is None or (standing.size, standing.mtime_ns) != (record.size, record.mtime_ns):
+        for at, stat in {(record.stands_at, record.stat) for record in held.files.values()}:
+            standing = disk.stat_of(f"{base}/{at}")
+            if standing is None or (standing.size, standing.mtime_ns) != stat:
                 return None
         return held
 

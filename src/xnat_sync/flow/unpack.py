@@ -14,6 +14,7 @@ from xnat_sync.core import members, plan
 from xnat_sync.core.model import Landed, Want
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError, ZipLimits, ZipReader
 from xnat_sync.shell.disk import Stage, Writer
+from xnat_sync.shell.zipstore import ZipStage
 
 
 @dataclass(slots=True)
@@ -29,7 +30,9 @@ class Fed:
 class Unpacker:
     """Unpacks one zip of one resource into its staging folder."""
 
-    def __init__(self, stage: Stage, wants: Mapping[str, Want], listed: Mapping[str, str], most: int) -> None:
+    def __init__(
+        self, stage: Stage | ZipStage, wants: Mapping[str, Want], listed: Mapping[str, str], most: int
+    ) -> None:
         """``wants`` is by listed path, ``listed`` maps names in the zip to listed paths, ``most`` bounds its bytes."""
         self._reader = ZipReader(limits=ZipLimits(max_total=most))
         self._stage = stage

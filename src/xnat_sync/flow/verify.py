@@ -7,7 +7,7 @@ the server and nothing is changed, unless what is wrong is to be forgotten so th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ import anyio.to_thread
 
 from xnat_sync.core import index, ledger
 from xnat_sync.core.layout import STATE
-from xnat_sync.shell import disk
+from xnat_sync.shell import disk, zipstore
 
 _THREADS = 4
 
@@ -31,17 +31,21 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A file with which something is the matter. ``at`` is relative to the project's folder."""
+    """A file with which something is the matter.
+
+    ``at`` is relative to the project's folder; ``stands_at`` is the file itself, or the zip that it is in.
+    """
 
     fault: Fault
     at: str
     unit: str = ""
     held_at: str = ""
+    stands_at: str = ""
 
 
 @dataclass(slots=True)
 class Verified:
-    """What was looked at, and what was found. ``sums`` are (path, MD5) of the files that are right."""
+    """What was looked at."""
 
     files: int = 0
     bytes: int = 0
@@ -75,18 +79,28 @@ class Verifier:
     def _unit(self, path: str) -> None:
         replay = ledger.replay(disk.read_bytes(path).decode("utf-8", "replace"))
         self.verified.damaged_lines += replay.damaged
+        zips: dict[str, Mapping[str, tuple[int, str]] | None] = {}
         for held in replay.files.values():
-            at = f"{replay.folder}/{held.at}" if replay.folder else held.at
-            self._known.add(at)
-            found = disk.hash_of(self._mirror.path(at))
+            at = self._mirror.below(replay.folder or "", held.at)
+            stands_at = self._mirror.below(replay.folder or "", held.stands_at)
+            self._known.add(stands_at)
+            if not held.archive:
+                hashed = disk.hash_of(self._mirror.path(at))
+                fact = (hashed[0].size, hashed[1]) if hashed is not None else None
+            else:
+                if stands_at not in zips:
+                    back = zipstore.read_back(self._mirror.path(stands_at))
+                    zips[stands_at] = None if back is None else back.files
+                inside = zips[stands_at]
+                fact = None if inside is None else inside.get(held.at.removeprefix(f"{held.archive}/"), (-1, ""))
             self.verified.files += 1
             self.verified.bytes += held.size
             self._progress(held.size)
-            if found is None:
-                self.findings.append(Finding(Fault.MISSING, at, replay.unit, held.at))
-            elif (found[0].size, found[1]) != (held.size, held.md5):
-                self.findings.append(Finding(Fault.CHANGED, at, replay.unit, held.at))
-            else:
+            if fact is None:
+                self.findings.append(Finding(Fault.MISSING, at, replay.unit, held.at, stands_at))
+            elif fact != (held.size, held.md5):
+                self.findings.append(Finding(Fault.CHANGED, at, replay.unit, held.at, stands_at))
+            elif not held.archive:
                 self.sums.append((at, held.md5))
 
     def _foreign(self) -> None:
@@ -105,9 +119,9 @@ class Verifier:
         A changed file is renamed out of the way first, since a run never replaces what it did not write.
         """
         wrong = [finding for finding in self.findings if finding.fault is not Fault.FOREIGN]
+        for stands_at in sorted({finding.stands_at for finding in wrong if finding.fault is Fault.CHANGED}):
+            await anyio.to_thread.run_sync(self._mirror.set_aside, stands_at)
         for finding in wrong:
-            if finding.fault is Fault.CHANGED:
-                await anyio.to_thread.run_sync(self._mirror.set_aside, finding.at)
             gone = ledger.gone_line([finding.held_at])
             await disk.append_text(self._mirror.ledger_path(finding.unit), gone)
         for unit in sorted({finding.unit for finding in wrong}):

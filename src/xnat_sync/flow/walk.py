@@ -6,22 +6,24 @@ a record are hashed and adopted, so that lost state costs time only.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio.to_thread
 
-from xnat_sync.core import events, ledger, names, plan
-from xnat_sync.core.model import Held, Job, OnDisk, Resource, Unit, Want
-from xnat_sync.core.plan import Decision, Kind
+from xnat_sync.core import events, ledger
+from xnat_sync.core.model import Job, Resource, Unit
 from xnat_sync.shell import disk
 
+from . import sorting
 from .bus import Bus
 from .extras import Extras
 from .inventory import Lister
 from .metadata import Metadata
 from .rename import Renames
+from .sorting import Sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class WalkOptions:
     wholly: Callable[[Unit], bool]
     overwrite: bool = False
     record: bool = True
+    zipped: bool = False
     metadata: Metadata | None = None
 
 
@@ -49,23 +52,6 @@ class Survey:
     jobs: list[Job]
     whole: bool
     again: bool
-
-
-@dataclass(slots=True)
-class _Sorted:
-    """The files of one resource by what is to be done about them."""
-
-    wants: list[Want] = field(default_factory=list)
-    adopted: list[Held] = field(default_factory=list)
-    conflicts: list[tuple[str, str]] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    skipped_bytes: Counter[str] = field(default_factory=Counter)
-    targets: set[str] = field(default_factory=set)
-    here: bool = False
-
-    def skip(self, reason: str, size: int) -> None:
-        self.skipped[reason] += 1
-        self.skipped_bytes[reason] += size
 
 
 class Walker:
@@ -121,8 +107,11 @@ class Walker:
             await disk.replace_text(path, ledger.compacted(unit, held))
         return held
 
-    async def _look(self, resource: Resource, held: ledger.Replay) -> _Sorted:
-        found = await anyio.to_thread.run_sync(self._sort, resource, held)
+    async def _look(self, resource: Resource, held: ledger.Replay) -> Sorted:
+        sort = sorting.zipped if self._options.zipped else sorting.files
+        found = await anyio.to_thread.run_sync(
+            functools.partial(sort, resource, held, self._mirror, overwrite=self._options.overwrite)
+        )
         if found.adopted and self._options.record:
             await disk.append_text(
                 self._mirror.ledger_path(resource.unit.id), ledger.held_line(resource, found.adopted)
@@ -134,47 +123,9 @@ class Walker:
             self._bus(events.Failed(resource.unit.id, resource.name, path, f"{reason}; kept as it is"))
         return found
 
-    def _job(self, resource: Resource, found: _Sorted) -> Job:
+    def _job(self, resource: Resource, found: Sorted) -> Job:
         wants, held_bytes = tuple(found.wants), sum(found.skipped_bytes.values())
-        job = Job(resource, wants, fresh=not found.here, held_bytes=held_bytes)
+        job = Job(resource, wants, not found.here, held_bytes, found.keep, found.standing)
         reasons = tuple(sorted(Counter(want.reason for want in wants).items()))
         self._bus(events.Planned(resource.unit.id, resource.name, resource.path, len(wants), job.bytes, reasons))
         return job
-
-    def _sort(self, resource: Resource, held: ledger.Replay) -> _Sorted:
-        found = _Sorted()
-        folder = self._mirror.path(resource.path)
-        locals_ = names.assign_paths(file.path for file in resource.files)
-        standing = disk.stat_of(folder)
-        found.here = standing is not None
-        for file in resource.files:
-            local = locals_[file.path]
-            at = f"{resource.folder}/{local}"
-            found.targets.add(at)
-            path = f"{folder}/{local}"
-            record = held.files.get(at)
-            on_disk = disk.stat_of(path) if found.here else None
-            decision = plan.decide(file, record, on_disk, overwrite=self._options.overwrite)
-            fact: tuple[OnDisk, str] | None = None
-            if decision.kind is Kind.CHECK:
-                fact = disk.hash_of(path)
-                if fact is None:
-                    decision = Decision(Kind.CONFLICT, "changing while it is read")
-                else:
-                    on_disk = fact[0]
-                    decision = plan.decide_hashed(
-                        file, record, on_disk.size, fact[1], overwrite=self._options.overwrite
-                    )
-            match decision.kind:
-                case Kind.FETCH:
-                    found.wants.append(Want(file, local, decision.reason))
-                case Kind.REFETCH:
-                    found.wants.append(Want(file, local, decision.reason, replaces=on_disk))
-                case Kind.CONFLICT:
-                    found.conflicts.append((file.path, decision.reason))
-                case _:
-                    found.skip(decision.reason, on_disk.size if on_disk else 0)
-                    if fact is not None:
-                        on, md5 = fact
-                        found.adopted.append(Held(at, file.path, on.size, md5, on.mtime_ns, resource.id))
-        return found

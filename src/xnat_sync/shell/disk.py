@@ -234,6 +234,14 @@ class Stage:
                     found[path[len(self.tree) + 1 :]] = os.lstat(path).st_size
         return found
 
+    def verified(self, local: str) -> tuple[int, str] | None:
+        """Size and MD5 of a whole file, hashed anew; None if it is no regular file."""
+        found = hash_of(f"{self.tree}/{local}")
+        return (found[0].size, found[1]) if found is not None and found[0].regular else None
+
+    def close(self) -> None:
+        """Nothing is held open between calls."""
+
     def part_path(self, local: str) -> str:
         """Where the partial of the file that will be ``local`` grows."""
         return f"{self.parts}/{_short(local)}.part"
@@ -268,9 +276,13 @@ class Stage:
             os.rename(path, target)
 
     def drop(self, local: str) -> None:
-        """Remove a whole file that proved to be of no use."""
-        with contextlib.suppress(FileNotFoundError), translated(local):
-            os.unlink(f"{self.tree}/{local}")
+        """Remove a whole file that proved to be of no use, and the folders that held nothing else."""
+        path = f"{self.tree}/{local}"
+        with translated(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with contextlib.suppress(OSError):
+            while (path := os.path.dirname(path)) != self.tree:
+                os.rmdir(path)
 
     def clear(self) -> None:
         """Remove the staging folder."""
@@ -299,6 +311,23 @@ class Mirror:
     def path(self, at: str) -> str:
         """The path of what lies at ``at`` under the project's folder."""
         return f"{self.root}/{at}" if at else self.root
+
+    @staticmethod
+    def below(folder: str, path: str) -> str:
+        """``path`` within ``folder``, where ``""`` is the project's own folder."""
+        return f"{folder}/{path}" if folder else path
+
+    def replace(self, path: str, at: str) -> OnDisk:
+        """Give a durable staged file its final name, in place of what stands there; its stat."""
+        target = self.path(at)
+        make_folder(os.path.dirname(target), self.root)
+        with translated(target):
+            os.rename(path, target)
+        sync_paths([os.path.dirname(target)])
+        stat = stat_of(target)
+        if stat is None:
+            raise DiskTrouble(f"{target} is gone as soon as it was written: does another process remove it?")
+        return stat
 
     def stage(self, unit: str, resource: str) -> Stage:
         """The staging folder of one resource."""
@@ -402,7 +431,7 @@ class Mirror:
 
     def runs(self) -> list[str]:
         """The folders of the runs on record."""
-        with contextlib.suppress(FileNotFoundError), translated(self.state):
+        with translated(self.state), contextlib.suppress(FileNotFoundError):
             return [f"{self.state}/runs/{name}" for name in os.listdir(f"{self.state}/runs")]
         return []
 
@@ -420,22 +449,14 @@ class Mirror:
 
     def put(self, at: str, data: bytes) -> OnDisk:
         """Give a small file its final name, whole and durable, in place of what may stand there."""
-        target, fresh = self.path(at), f"{self.state}/staging/{_short(at)}.new"
-        make_folder(os.path.dirname(target), self.root)
-        writer = Writer(fresh)
+        writer = Writer(f"{self.state}/staging/{_short(at)}.new")
         try:
             writer.write(data)
             writer.close(sync=True)
-            with translated(target):
-                os.rename(fresh, target)
+            return self.replace(writer.path, at)
         except BaseException:
             writer.drop()
             raise
-        sync_paths([os.path.dirname(target)])
-        stat = stat_of(target)
-        if stat is None:
-            raise DiskTrouble(f"{target} is gone as soon as it was written: does another process remove it?")
-        return stat
 
     @property
     def form_path(self) -> str:

@@ -103,18 +103,15 @@ class ZipStage:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.part = f"{root}/resource.zip.part"  # the zip that grows
         self.lock = threading.Lock()
         self.in_hand: MemberWriter | None = None  # the member that streams behind the last whole one
         self._files = Stage(root)
+        self._second = f"{root}/resource.zip.new"  # what the first becomes without its gaps
         self._fd = -1
         self._whole: dict[str, Member] = {}  # in their order in the zip: what comes again, comes last
         self._md5: dict[str, str] = {}  # of those of them that are proved
         self._untidy = False  # there may be something behind the last whole member
-
-    @property
-    def part(self) -> str:
-        """The zip that grows."""
-        return f"{self.root}/resource.zip.part"
 
     @property
     def parts(self) -> str:
@@ -138,7 +135,7 @@ class ZipStage:
         self._files.prepare()
         with self.lock, translated(self.part):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._compacted)
+                os.unlink(self._second)
             self._fd = os.open(self.part, _PART, 0o666)
             self._whole.clear()
             self._md5.clear()
@@ -257,11 +254,11 @@ class ZipStage:
             else:
                 files[local] = fact
         with self.lock, translated(self.part):
-            self.give_up()
+            self.in_hand, self._untidy = None, True
+            self._tidy()
             if sum(member.end - member.offset for member in self._whole.values()) < self._tail:
                 self._compact()
-            self._tidy()
-            self._untidy = True  # until it is whole
+            self._untidy = True  # until the end is whole
             _write_at(self.fd, zipwrite.ending(self._whole.values(), self._tail), self._tail)
             os.fsync(self.fd)
             self._untidy = False
@@ -286,12 +283,8 @@ class ZipStage:
     def give_up(self) -> None:
         """Cut off what lies behind the last whole member, as the one in hand leaves."""
         self.in_hand = None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Broken):
             self._tidy()
-
-    @property
-    def _compacted(self) -> str:
-        return f"{self.root}/resource.zip.new"
 
     @property
     def _tail(self) -> int:
@@ -301,12 +294,13 @@ class ZipStage:
     def _keep(self, member: Member, md5: str | None = None) -> None:
         self._whole.pop(member.name, None)  # so that it is last here, as it is in the zip
         self._whole[member.name] = member
-        self._md5.pop(member.name, None)
         if md5 is not None:
             self._md5[member.name] = md5
 
     def _tidy(self) -> None:
         if self._untidy:
+            if os.fstat(self.fd).st_size < self._tail:
+                raise Broken(f"{self.part} became shorter: does another process change it?")
             os.ftruncate(self.fd, self._tail)
             self._untidy = False
 
@@ -343,7 +337,7 @@ class ZipStage:
     def _compact(self) -> None:
         """Copy the whole members together into a second zip, and put it in the first one's place."""
         whole: dict[str, Member] = {}
-        fd, at = os.open(self._compacted, _PART | os.O_TRUNC, 0o666), 0
+        fd, at = os.open(self._second, _PART | os.O_TRUNC, 0o666), 0
         try:
             for local, member in self._whole.items():
                 whole[local] = replace(member, offset=at)
@@ -351,11 +345,11 @@ class ZipStage:
                     _write_at(fd, piece, at)
                     at += len(piece)
             os.fsync(fd)  # the rename is the end of the first one
-            os.rename(self._compacted, self.part)
+            os.rename(self._second, self.part)
         except BaseException:
             os.close(fd)
             with contextlib.suppress(OSError):
-                os.unlink(self._compacted)
+                os.unlink(self._second)
             raise
         os.close(self.fd)
         self._fd, self._whole = fd, whole

@@ -1,0 +1,132 @@
+"""``--store zip`` through the real command: one valid zip a resource, resumable, and never half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from system.harness import STATE, World, truth, truth_by_resource
+from xnat_embedded import Entry
+
+ZIP = ("--store", "zip")
+
+
+def inside(here: World) -> dict[str, str]:
+    """Path with the resource's folder -> MD5 of every member of every zip; each zip is proved on the way."""
+    found = {}
+    for path in here.project.rglob("*.zip"):
+        if STATE in path.parts:
+            continue
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+            folder = str(path.relative_to(here.project)).removesuffix(".zip")
+            for name in archive.namelist():
+                found[f"{folder}/{name}"] = hashlib.md5(archive.read(name)).hexdigest()
+    return found
+
+
+def test_each_resource_is_one_valid_zip(here: World) -> None:
+    done = here.mirror(*ZIP)
+    assert done.code == 0, done
+    assert inside(here) == truth(here.site)
+    assert set(here.tree()) == {f"{folder}.zip" for folder in truth_by_resource(here.site)}
+    here.assert_no_leftovers()
+    before = here.fetched_bytes()
+    assert here.mirror(*ZIP).code == 0
+    assert here.fetched_bytes() == before
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
+def test_unzip_takes_them(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    for path in here.project.rglob("*.zip"):
+        subprocess.run(["unzip", "-tqq", str(path)], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
+def test_a_killed_run_is_completed(here: World, position: float) -> None:
+    total = sum(e.content.size for r in _resources(here) for e in r if e.content is not None)
+    here.site.rate = 120_000
+    process = here.start("project", "PTV000", "--dest", str(here.dest), *ZIP)
+    here.wait_for(lambda: here.data_bytes() > total * position, process)
+    process.kill()
+    process.communicate()
+    whole = truth_by_resource(here.site)
+    for folder, files in whole.items():
+        present = {path for path in inside(here) if path.startswith(f"{folder}/")}
+        assert present in (set(), {f"{folder}/{name}" for name in files})
+    here.site.rate = None
+    assert here.mirror(*ZIP).code == 0
+    assert inside(here) == truth(here.site)
+    assert here.fetched_bytes() < total * 1.35
+
+
+def _resources(here: World) -> list[list[Entry]]:
+    project = here.site.project("PTV000")
+    assert project is not None
+    found = [*project.resources]
+    for subject in project.subjects:
+        found += subject.resources
+        for session in subject.experiments:
+            found += session.resources
+            for owner in [*session.scans, *session.assessors]:
+                found += owner.resources
+    return [list(resource.entries) for resource in found]
+
+
+def test_a_changed_resource_fetches_only_what_changed(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    session = here.site.project("PTV000").subject("Haofei01").session("Haofei01_MR1")  # type: ignore[union-attr]
+    resource = session.scan("4").resource("DICOM")
+    resource.add_file("new.dcm", b"n" * 777)
+    before = here.fetched_bytes()
+    assert here.mirror(*ZIP).code == 0
+    assert here.fetched_bytes() - before == 777
+    resource.remove_file(resource.entries[0].path)
+    resource.add_file("newer.dcm", b"m" * 555)
+    assert here.mirror(*ZIP).code == 0
+    assert inside(here) == truth(here.site)
+
+
+def test_lost_state_and_local_damage(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    shutil.rmtree(here.project / STATE)
+    before = here.fetched_bytes()
+    assert here.mirror(*ZIP).code == 0
+    assert here.fetched_bytes() == before
+    path = here.project / "Haofei01" / "Haofei01_MR1" / "scans" / "4" / "DICOM.zip"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    done = here.run("verify", str(here.dest))
+    assert (done.code, "DICOM.zip/" in done.err) == (3, True), done
+    done = here.mirror(*ZIP)
+    assert done.code == 3, done
+    assert path.read_bytes() == bytes(data)
+    assert here.mirror(*ZIP, "--overwrite").code == 0
+    assert inside(here) == truth(here.site)
+    assert here.run("verify", str(here.dest)).code == 0
+
+
+def test_a_mirror_keeps_its_store(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    tree = here.tree()
+    done = here.mirror()
+    assert (done.code, "--store zip" in done.err) == (2, True)
+    assert here.tree() == tree
+
+
+def test_a_foreign_zip_is_kept(here: World, tmp_path: Path) -> None:
+    path = here.project / "Haofei01" / "Haofei01_MR1" / "scans" / "4" / "DICOM.zip"
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mine.txt", "mine")
+    data = path.read_bytes()
+    done = here.mirror(*ZIP)
+    assert (done.code, "foreign file here" in done.err) == (3, True), done
+    assert path.read_bytes() == data
