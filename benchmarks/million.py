@@ -2,8 +2,8 @@
 
     python benchmarks/million.py [--sessions 5000] [--files 200] [--keep DIR]
 
-Makes a mirror of so many files on disk, with its state, and a site that lists the same sessions; then runs the real command
-and prints a row of figures, and those of ``status``.
+Makes a mirror of so many files on disk, with its state, and a site that lists the same sessions; then runs the real
+command and prints a row of figures, and those of ``status``.
 """
 
 from __future__ import annotations
