@@ -21,8 +21,8 @@ demo: $(READY)   ## start the embedded XNAT and mirror its project PTV000 into d
 test: $(READY)   ## run every test that needs no real server
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-live: $(READY)  ## read-only tests against a real server: make test-live XNAT_HOST=https://... 
-	$(BIN)/python -m pytest -m live tests/system
+test-live: $(READY)  ## tests that only read, on a real server: make test-live XNAT_HOST=https://... XNAT_PROJECT=SMALL
+	XNAT_HOST='$(XNAT_HOST)' XNAT_PROJECT='$(XNAT_PROJECT)' $(BIN)/python -m pytest -m live tests/system
 
 lint: $(READY)   ## ruff and mypy --strict
 	$(BIN)/ruff check .
