@@ -11,7 +11,7 @@ import pytest
 from xnat_sync.core import events, retry
 from xnat_sync.core.errors import Broken, DiskTrouble, ItemError, Refused, ServerUnavailable, Transient, Vanished
 from xnat_sync.core.events import Event
-from xnat_sync.flow import attempt, conduct
+from xnat_sync.flow import conduct
 from xnat_sync.flow.attempt import GONE_AFTER, Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.shell.net import Client
@@ -50,7 +50,7 @@ class Bench:
         async def sleep(seconds: float) -> None:
             self.slept.append(seconds)
 
-        monkeypatch.setattr(attempt.anyio, "sleep", sleep)
+        monkeypatch.setattr(anyio, "sleep", sleep)
 
     async def __call__(self, outcomes: Sequence[object], progress: Callable[[], int] = lambda: 0) -> object:
         """Try something that has these outcomes one after the other, the last again and again."""
@@ -164,7 +164,7 @@ async def _beat(client: FakeClient, monkeypatch: pytest.MonkeyPatch, *, turns: i
             scope.cancel()
         await sleep(0)
 
-    monkeypatch.setattr(conduct.anyio, "sleep", skip)
+    monkeypatch.setattr(anyio, "sleep", skip)
     with anyio.CancelScope() as scope:
         await conduct.heartbeat(cast("Client", client))
     return slept

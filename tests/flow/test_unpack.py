@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,9 @@ class Bench:
     def feed(self, data: bytes, step: int = 64) -> Fed:
         """All of it in small pieces, then the end; what came of it in all."""
         total = Fed()
-        feeds: list[Callable[[], Fed]] = []
-        for at in range(0, len(data), step):
-            feeds.append(lambda at=at: self.unpacker.feed(data[at : at + step]))  # type: ignore[misc]
+        feeds: list[Callable[[], Fed]] = [
+            partial(self.unpacker.feed, data[at : at + step]) for at in range(0, len(data), step)
+        ]
         for each in [*feeds, self.unpacker.finish]:
             fed = each()
             total.landed += fed.landed

@@ -20,7 +20,8 @@ def become(arguments: list[str], environment: dict[str, str], where: str) -> Non
     for fd, name in ((0, "in"), (1, "out"), (2, "err")):
         os.dup2(os.open(f"{where}/{name}", os.O_RDWR | os.O_CREAT, 0o600), fd)
     sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     warnings.simplefilter("error")

@@ -10,6 +10,7 @@ import json
 import random
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbe
 
 def test_kills_in_a_row_on_one_folder_add_up_and_no_more(fresh: WarmWorld, undisturbed: int) -> None:
     here, source = fresh, random.Random(20)
-    losses = []
+    losses: list[int] = []
     while len(losses) < 5:
         lost = kill_at(here, here.data_bytes() + source.randrange(undisturbed // 10, undisturbed // 6))
         assert lost is not None
@@ -304,3 +305,41 @@ def test_a_kill_keeps_every_file_that_others_wrote(fresh: WarmWorld, undisturbed
     assert here.mirror().code == 0
     assert mine.read_text() == "mine"
     assert set(md5_tree(here.project)) - set(truth(here.site)) == {"Haofei01/notes/mine.txt"}
+
+
+# -- zips kept as zips ---------------------------------------------------------------------------------------------
+
+
+def zips(project: Path) -> dict[str, dict[str, str]]:
+    """Folder of each resource -> path in it -> MD5, by the zips that bear a final name; each must be sound."""
+    found = {}
+    for path in project.rglob("*.zip"):
+        if STATE not in path.parts:
+            with zipfile.ZipFile(path) as held:
+                assert held.testzip() is None, path
+                members = {name: hashlib.md5(held.read(name)).hexdigest() for name in held.namelist()}
+            found[str(path.relative_to(project).with_suffix(""))] = members
+    return found
+
+
+def test_a_kill_while_zips_are_kept_leaves_whole_ones_only(here: WarmWorld, site: Site) -> None:
+    shutil.rmtree(here.dest, ignore_errors=True)
+    here.server.clear_log()
+    whole = truth_by_resource(site)
+    assert here.mirror("--store", "zip").code == 0
+    assert zips(here.project) == whole
+    undisturbed = here.data_bytes()
+    for moment in range(1, 6):
+        shutil.rmtree(here.dest)
+        here.server.clear_log()
+        site.rate = RATE
+        lost = kill_at(here, undisturbed * moment // 6, "--store", "zip")
+        site.rate = None
+        assert lost is not None
+        assert zips(here.project).items() <= whole.items()
+        done = here.mirror("--store", "zip")
+        assert done.code == 0, done
+        assert zips(here.project) == whole
+        here.assert_no_leftovers()
+        print(f"{here.data_bytes() - undisturbed} bytes again; at most {lost} were in hand")
+        assert here.data_bytes() - undisturbed <= lost

@@ -87,9 +87,28 @@ def test_a_changed_resource_fetches_only_what_changed(here: World) -> None:
     before = here.fetched_bytes()
     assert here.mirror(*ZIP).code == 0
     assert here.fetched_bytes() - before == 777
-    resource.remove_file(resource.entries[0].path)
+    gone = resource.entries[0].path
+    resource.remove_file(gone)
     resource.add_file("newer.dcm", b"m" * 555)
     assert here.mirror(*ZIP).code == 0
+    # What the server no longer lists stays, and is told: nothing is taken away unasked.
+    folder = "Haofei01/Haofei01_MR1/scans/4/DICOM"
+    assert inside(here).keys() - truth(here.site).keys() == {f"{folder}/{gone}"}
+    assert here.summary()["files"]["extra"] == 1
+    quiet = here.fetched_bytes()
+    assert here.mirror(*ZIP).code == 0
+    assert here.fetched_bytes() == quiet
+
+
+def test_a_damaged_member_is_fetched_again_and_the_others_are_not(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    path = here.project / "Haofei01" / "Haofei01_MR1" / "scans" / "4" / "DICOM.zip"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    before = here.fetched_bytes()
+    assert here.mirror(*ZIP, "--overwrite").code == 0
+    assert here.fetched_bytes() - before < len(data) / 3
     assert inside(here) == truth(here.site)
 
 

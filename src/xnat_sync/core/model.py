@@ -182,19 +182,28 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a zip of ours that stands: the server's path, size and MD5."""
+
+    path: str
+    size: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The files of one resource that are to be brought.
 
     ``fresh`` says that nothing of the resource lies under its final name yet, so that it can appear whole.
     ``held_bytes`` are those of the resource that lie there already. For a resource that is kept as a zip, ``keep`` are
-    the members to take over from the zip that stands (local -> server's path), and ``standing`` is that zip's stat.
+    the members to take over from the zip that stands, by local path, and ``standing`` is that zip's stat.
     """
 
     resource: Resource
     wants: tuple[Want, ...]
     fresh: bool
     held_bytes: int = 0
-    keep: Mapping[str, str] = field(default_factory=dict)
+    keep: Mapping[str, Member] = field(default_factory=dict)
     standing: OnDisk | None = None
 
     @property

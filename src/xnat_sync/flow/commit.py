@@ -49,7 +49,10 @@ class Committer:
                 if isinstance(stage, disk.Stage):
                     held = await self._settle(job, stage, landed, failed)
                 else:
-                    held = await anyio.to_thread.run_sync(self._replace_zip, job, stage)
+                    held, lost = await anyio.to_thread.run_sync(self._replace_zip, job, stage)
+                    if lost:
+                        await disk.append_text(self._mirror.ledger_path(resource.unit.id), ledger.gone_line(lost))
+                        raise ItemError(f"{len(lost)} members of its zip cannot be read; they are fetched again")
                 if held:
                     path = self._mirror.ledger_path(resource.unit.id)
                     await disk.append_text(path, ledger.held_line(resource, held))
@@ -69,25 +72,35 @@ class Committer:
         resource = job.resource
         self._bus(events.Committed(resource.unit.id, resource.name, resource.path, files))
 
-    def _replace_zip(self, job: Job, stage: ZipStage) -> list[Held]:
-        """Complete the zip with what the standing one has right, and put it in its place as a whole."""
+    def _replace_zip(self, job: Job, stage: ZipStage) -> tuple[list[Held], list[str]]:
+        """Complete the zip with what the standing one has, and put it in its place as a whole.
+
+        Gives what is held then, and the members of the standing zip that cannot be read: with any of these nothing
+        is replaced.
+        """
         resource = job.resource
         at = self._mirror.below(resource.unit.folder, resource.archive)
         target = self._mirror.path(at)
-        if disk.stat_of(target) != job.standing:
-            raise Conflict(f"{target} changed while the run went on, and is kept as it is")
         if job.keep:
             stage.adopt_from(target, job.keep.keys())
         path, files = stage.finish()
-        servers = {want.local: want.remote.path for want in job.wants} | dict(job.keep)
-        if lost := job.keep.keys() - files.keys():
-            raise ItemError(f"{target}: {len(lost)} of its members cannot be read; they are fetched again next time")
+        brought = {want.local: want.remote.path for want in job.wants}
+        lost = [
+            local
+            for local, member in job.keep.items()
+            if local not in brought and files.get(local) != (member.size, member.md5)
+        ]
+        if lost:
+            return [], [f"{resource.archive}/{local}" for local in lost]
+        if disk.stat_of(target) != job.standing:
+            raise Conflict(f"{target} changed while the run went on, and is kept as it is")
+        servers = {local: member.path for local, member in job.keep.items()} | brought
         stat = self._mirror.replace(path, at)
         return [
             Held(f"{resource.archive}/{local}", servers[local], size, md5, stat.mtime_ns, resource.id,
                  resource.archive, stat.size)
             for local, (size, md5) in files.items()
-        ]  # fmt: skip
+        ], []  # fmt: skip
 
     async def _make_durable(self, stage: disk.Stage, landed: Sequence[Landed]) -> None:
         paths = [f"{stage.tree}/{item.want.local}" for item in landed]

@@ -57,9 +57,9 @@ class Extras:
         gone, extra = await anyio.to_thread.run_sync(self._settle, unit, beside, wanted)
         if gone:
             await disk.append_text(self._mirror.ledger_path(unit.id), ledger.gone_line(gone))
-        # A member leaves a zip that is still listed when the zip is next put together, never before.
-        listed = {at.partition(".zip/")[0] for at in targets if ".zip/" in at}
-        kept = [row for row in extra if row.archive and row.archive.removesuffix(".zip") in listed]
+        # What lies in a zip that is still listed stays in it, and is only told.
+        archives = {resource.archive for resource, _ in wanted}
+        kept = [row for row in extra if row.archive in archives]
         for row in kept:
             self._bus(events.Extra(unit.id, unit.label, row.at, row.size))
         self._tell(unit.id, unit.label, unit.folder, [row for row in extra if row not in kept])

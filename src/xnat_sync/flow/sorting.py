@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xnat_sync.core import ledger, names, plan
-from xnat_sync.core.model import Held, OnDisk, RemoteFile, Resource, Want
+from xnat_sync.core.model import Held, Member, OnDisk, RemoteFile, Resource, Want
 from xnat_sync.core.plan import Decision, Kind
 from xnat_sync.shell import disk, zipstore
 
@@ -19,7 +19,7 @@ class Sorted:
     """The files of one resource by what is to be done about them.
 
     ``targets`` are the paths in the unit that the listing accounts for; ``here`` says that something of the resource
-    stands already. For a zip, ``keep`` are its members that are right (local -> server's path), ``standing`` its stat.
+    stands already. For a zip, ``keep`` are its members that are ours by local path, and ``standing`` is its stat.
     """
 
     wants: list[Want] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Sorted:
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_bytes: Counter[str] = field(default_factory=Counter)
     targets: set[str] = field(default_factory=set)
-    keep: dict[str, str] = field(default_factory=dict)
+    keep: dict[str, Member] = field(default_factory=dict)
     standing: OnDisk | None = None
     here: bool = False
 
@@ -102,14 +102,19 @@ def zipped(resource: Resource, held: ledger.Replay, mirror: disk.Mirror, *, over
                 found.conflicts.append((f"{archive.rpartition('/')[2]}", reason))
                 found.targets.update(f"{archive}/{local}" for local in locals_.values())
                 return found
-            inside = back.files if back is not None and back.fault is None else {}
+            inside = back.files if back is not None else {}
+    servers = {local: file.path for file, local in _local_paths(resource)}
+    servers |= {local: row.path for local, row in records.items() if local not in servers}
+    # What the listing lacks stays in the zip as it would stay in a folder; what is replaced stays until it is.
+    found.keep = {local: Member(servers[local], *fact) for local, fact in inside.items() if local in servers}
     for file in resource.files:
-        _member(file, locals_[file.path], records, inside, found, archive)
+        _member(file, locals_[file.path], records, inside, found, read=read)
+        found.targets.add(f"{archive}/{locals_[file.path]}")
     if read and found.standing is not None:
         found.adopted = [
-            Held(f"{archive}/{local}", server, *inside[local], found.standing.mtime_ns, resource.id, archive,
-                 found.standing.size)
-            for local, server in found.keep.items()
+            Held(f"{archive}/{local}", member.path, member.size, member.md5, found.standing.mtime_ns, resource.id,
+                 archive, found.standing.size)
+            for local, member in found.keep.items()
         ]  # fmt: skip
     return found
 
@@ -139,15 +144,15 @@ def _member(
     records: Mapping[str, Held],
     inside: Mapping[str, tuple[int, str]],
     found: Sorted,
-    archive: str,
+    *,
+    read: bool,
 ) -> None:
-    found.targets.add(f"{archive}/{local}")
     fact = inside.get(local)
     if fact is None:
-        reason = "missing here" if local in records else "new"
-        found.wants.append(Want(file, local, reason))
-    elif plan.same(file, *fact):
-        found.keep[local] = file.path
-        found.skip("unchanged", fact[0])
-    else:
+        found.wants.append(Want(file, local, "missing here" if local in records else "new"))
+    elif not plan.same(file, *fact):
         found.wants.append(Want(file, local, "changed on server"))
+    elif read and file.md5 is None and local not in records:
+        found.wants.append(Want(file, local, "no digest to compare by"))
+    else:
+        found.skip("unchanged", fact[0])

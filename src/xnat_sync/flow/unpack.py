@@ -85,7 +85,7 @@ class Unpacker:
         if want is None or (want.remote.size is None and want.remote.md5 is None):
             return
         self._want = want
-        self._writer = self._stage.open_member(want.local)
+        self._writer = self._stage.open_member(want.local, want.remote.size)
 
     def _end(self, fed: Fed) -> None:
         writer, want = self._writer, self._want

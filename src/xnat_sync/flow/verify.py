@@ -90,7 +90,7 @@ class Verifier:
             else:
                 if stands_at not in zips:
                     back = zipstore.read_back(self._mirror.path(stands_at))
-                    zips[stands_at] = None if back is None else back.files
+                    zips[stands_at] = None if back is None else back.files if back.fault is None else {}
                 inside = zips[stands_at]
                 fact = None if inside is None else inside.get(held.at.removeprefix(f"{held.archive}/"), (-1, ""))
             self.verified.files += 1

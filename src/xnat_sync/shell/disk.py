@@ -246,8 +246,8 @@ class Stage:
         """Where the partial of the file that will be ``local`` grows."""
         return f"{self.parts}/{_short(local)}.part"
 
-    def open_member(self, local: str) -> Writer:
-        """Begin a file that cannot be gone on with when cut, such as a zip's member."""
+    def open_member(self, local: str, size: int | None = None) -> Writer:
+        """Begin a file that cannot be gone on with when cut, such as a zip's member; ``size`` if it is known."""
         return Writer(f"{self.parts}/{_short(local)}.member")
 
     def open_part(self, local: str, *, append: bool) -> Writer:
