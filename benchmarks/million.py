@@ -42,9 +42,7 @@ def main() -> None:
 def _run(home: Path, sessions: int, files: int) -> None:
     site = empty_site()
     project = site.add_project("BIG", members=("demo",))
-    made = [
-        project.add_subject(f"S{n // 2:05}") if n % 2 == 0 else project.subjects[-1] for n in range(sessions)
-    ]
+    made = [project.add_subject(f"S{n // 2:05}") if n % 2 == 0 else project.subjects[-1] for n in range(sessions)]
     experiments = [subject.add_session(f"{subject.label}_MR{n % 2}") for n, subject in enumerate(made)]
     rows = [
         Experiment(e.id, e.label, e.subject.id, e.subject.label, "BIG", last_modified=e.last_modified)

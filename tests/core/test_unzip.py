@@ -186,7 +186,7 @@ def test_the_events_of_a_stored_member() -> None:
         compressed_size=10,
         crc=zlib.crc32(b"0123456789"),
         method=0,
-        modified=datetime(2025, 1, 1, 12, 0),  # noqa: DTZ001
+        modified=datetime(2025, 1, 1, 12, 0),
         offset=0,
     )
     assert first == MemberData(b"0123")
@@ -212,8 +212,8 @@ def test_sizes_are_unknown_before_a_descriptor() -> None:
 @pytest.mark.parametrize(
     ("date", "time", "expected"),
     [
-        (0x21, 0, datetime(1980, 1, 1)),  # noqa: DTZ001
-        (0xFF9F, 0xBF7D, datetime(2107, 12, 31, 23, 59, 58)),  # noqa: DTZ001
+        (0x21, 0, datetime(1980, 1, 1)),
+        (0xFF9F, 0xBF7D, datetime(2107, 12, 31, 23, 59, 58)),
         (0, 0, None),
         (0x21, 0xFFFF, None),
     ],
