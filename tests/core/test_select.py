@@ -127,7 +127,6 @@ def test_a_target_asks_for_units(target: Target, ids: list[str]) -> None:
         ({"scan_types": only("scan type", "t1*")}, EXPERIMENTS),
         ({"resources": only("resource", "DICOM")}, ["P1", *SUBJECTS, *EXPERIMENTS]),
     ],
-    ids=str,
 )
 def test_filters_ask_for_units(filters: dict[str, Any], ids: list[str]) -> None:
     assert sorted(found(Selection(Target("P1"), **filters))) == sorted(ids)
@@ -215,7 +214,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("row", "filters", "target", "levels"), TABLE, ids=str)
+@pytest.mark.parametrize(("row", "filters", "target", "levels"), TABLE)
 def test_the_table_says_which_levels_are_meant(
     row: str, filters: dict[str, Any], target: Target, levels: frozenset[Level]
 ) -> None:
@@ -263,7 +262,6 @@ def test_a_word_that_is_no_level_is_an_error_that_tells_the_levels(word: str) ->
         (Target("P1"), {"levels": WITHIN_SESSION}, False, ["XNAT_E1"]),
         (Target("P1"), {"levels": frozenset({Level.PROJECT})}, False, ["P1"]),
     ],
-    ids=str,
 )
 def test_what_is_asked_for_wholly(target: Target, filters: dict[str, Any], everything: bool, wholly: list[str]) -> None:
     selection = Selection(target, **filters)
@@ -313,7 +311,6 @@ EVERYWHERE = [
         ({"resources": only("resource", exclude=("D*",))}, Target("P1"), []),
         ({"after": "2020-01-01"}, Target("P1"), EVERYWHERE[:5]),
     ],
-    ids=str,
 )
 def test_which_resources_are_taken(filters: dict[str, Any], target: Target, taken: list[Resource]) -> None:
     selection = Selection(target, **filters)
@@ -328,7 +325,6 @@ def test_which_resources_are_taken(filters: dict[str, Any], target: Target, take
         ({"scan_types": only("scan type", "t2")}, Target("P1"), "scan type"),
         ({"resources": only("resource", "NIFTI")}, Target("P1"), "resource"),
     ],
-    ids=str,
 )
 def test_what_was_named_and_never_seen_is_an_error_in_the_end(
     filters: dict[str, Any], target: Target, said: str

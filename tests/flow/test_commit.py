@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,45 @@ async def test_a_file_where_the_resource_must_stand_is_kept(bench: Bench) -> Non
     assert bench.folder.read_bytes() == b"mine"
     assert set(bench.failed()) == set(FILES)
     assert bench.claimed() == set()
+
+
+# -- the order that makes a power cut harmless ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["a new resource", "into a folder"])
+async def test_synced_then_renamed_then_synced_then_recorded(
+    bench: Bench, fresh: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    sync, rename, append = disk.sync_paths, os.rename, disk.append_text
+
+    def noting_sync(paths: Iterable[str]) -> None:
+        paths = list(paths)
+        sync(paths)
+        done.extend(("sync", path) for path in paths)
+
+    def noting_rename(source: str, target: str) -> None:
+        rename(source, target)
+        done.append(("rename", target))
+
+    async def noting_append(path: str, text: str) -> None:
+        done.append(("record", path))
+        assert bench.standing() == FILES
+        await append(path, text)
+
+    wants = bench.land()
+    if not fresh:
+        (bench.folder / "sub").mkdir(parents=True)
+    monkeypatch.setattr(disk, "sync_paths", noting_sync)
+    monkeypatch.setattr(os, "rename", noting_rename)
+    monkeypatch.setattr(disk, "append_text", noting_append)
+    assert await bench.commit(wants, fresh=fresh)
+
+    kinds = [kind for kind, _ in done]
+    first, last = kinds.index("rename"), len(kinds) - 1 - kinds[::-1].index("rename")
+    before, after = done[:first], done[last:]
+    assert {("sync", f"{bench.stage.tree}/{path}") for path in FILES} <= set(before)
+    changed = [bench.folder.parent] if fresh else [bench.folder, bench.folder / "sub"]
+    assert {("sync", str(folder)) for folder in changed} <= set(after)
+    assert kinds.count("record") == 1
+    assert kinds[-1] == "record"

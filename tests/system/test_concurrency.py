@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from system.harness import truth
+from system.test_faults import transfers_at_once
 from system.warm import warm_world
 from xnat_embedded import Site, empty_site
 from xnat_embedded.log import Exchange
@@ -78,17 +81,18 @@ def test_downloading_begins_before_listing_has_ended(tmp_path: Path) -> None:
         assert here.server.counts.peak["listing"] <= 2
 
 
-def test_one_job_is_one_transfer_at_a_time(tmp_path: Path) -> None:
-    """Also when a zip breaks off and its files are asked for singly, at which several could be under way."""
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_never_more_transfers_than_jobs(tmp_path: Path, jobs: int) -> None:
+    """Also when zips are short and their files are asked for singly, at which more could be under way."""
     site = many_scans(sessions=1, scans=4)
-    site.experiments()
+    resources = [scan.resources[0] for session in site.experiments() for scan in session.scans]
+    for resource in resources:
+        for number in range(4):
+            resource.add_file(f"gone {number}.dcm", b"x", on_disk=False)
     with warm_world(site, tmp_path) as here:
-        site.latency_s = 0.02
-        for resource in (scan.resources[0] for each in site.experiments() for scan in each.scans):
-            for number in range(4):
-                resource.add_file(f"gone {number}.dcm", b"x", on_disk=False)
-        done = here.mirror("--jobs", "1")
+        site.latency_s = 0.03
+        done = here.mirror("--jobs", str(jobs))
         assert done.code == 4, done
         transfers = [each for each in here.server.log if each.kind in ("zip", "file")]
-        assert rounds(transfers) == len(transfers)
         assert len(transfers) == 4 + 16
+        assert transfers_at_once(transfers) == jobs

@@ -193,6 +193,24 @@ def test_kills_in_the_second_run_touch_nothing(here: WarmWorld, undisturbed: int
     assert here.data_bytes() == 0
 
 
+def test_a_resource_of_many_files_is_never_seen_in_part(tmp_path: Path) -> None:
+    """Killed as soon as its folder has its final name: all is in it. One by one they would take long enough to see."""
+    site = empty_site()
+    session = site.add_project("PTV000", members=("demo",)).add_subject("S1").add_session("S1_MR1")
+    files = [(f"{number}.dcm", b"%d" % number) for number in range(3000)]
+    session.add_scan("1", "t1").add_resource("DICOM", files, format="DICOM")
+    with warm_world(site, tmp_path) as here:
+        folder = here.project / "S1/S1_MR1/scans/1/DICOM"
+        run = here.begin_mirror()
+        assert here.until(folder.exists, run)
+        run.kill()
+        assert len(list(folder.iterdir())) == len(files)
+        before = here.data_bytes()
+        assert here.mirror().code == 0
+        assert here.tree() == truth(site)
+        assert here.data_bytes() == before
+
+
 # -- into folders that stand ---------------------------------------------------------------------------------------
 
 

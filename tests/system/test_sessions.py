@@ -88,6 +88,8 @@ def test_late_401s_do_not_undo_the_new_login(here: WarmWorld) -> None:
     assert here.tree() == truth(here.site)
     assert here.server.counts.sessions_opened == 2
     assert sum(exchange.status == 401 for exchange in here.server.log if exchange.kind == "zip") == 4
+    # Proved at the start, found to have ended, proved anew: who came late just repeated what he had asked.
+    assert here.server.counts.requests["auth"] == 3
 
 
 def test_a_session_that_expires_while_its_zip_streams_costs_no_byte(here: WarmWorld) -> None:
