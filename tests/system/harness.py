@@ -99,6 +99,7 @@ class World:
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def dest(self) -> Path:
@@ -138,6 +139,16 @@ class World:
         self.started.append(process)
         return process
 
+    def assert_no_secrets(self) -> None:
+        """No password, and no id of a session that there ever was, in what was printed or in any state."""
+        secrets = {"demo-password", *(exchange.session for exchange in self.server.log if exchange.session)}
+        texts = {f"output {number}": text for number, text in enumerate(self.printed)}
+        for path in self.home.rglob(f"{STATE}/**/*"):
+            if path.is_file() and path.stat().st_size < 8 << 20 and "staging" not in path.parts:
+                texts[str(path)] = path.read_text(errors="replace")
+        for where, text in texts.items():
+            assert not [secret for secret in secrets if secret in text], f"a secret stands in {where}"
+
     def end(self) -> None:
         """Leave no process behind, whatever happened."""
         for process in self.started:
@@ -153,6 +164,7 @@ class World:
             process.send_signal(signal.SIGKILL)
             out, err = process.communicate()
             raise AssertionError(f"the command hangs\n{out}\n{err}") from None
+        self.printed += [out, err]
         return Done(process.returncode, out, err)
 
     def mirror(self, *arguments: str, env: Mapping[str, str | None] = {}, **options: Any) -> Done:
@@ -204,5 +216,6 @@ def world(site: Site, home: Path) -> Iterator[World]:
         made = World(server, site, home)
         try:
             yield made
+            made.assert_no_secrets()
         finally:
             made.end()

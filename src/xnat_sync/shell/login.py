@@ -16,7 +16,7 @@ from typing import Protocol
 import anyio
 
 from xnat_sync.core import listing, refusal, urls
-from xnat_sync.core.errors import LoginRefused, RunError, Transient
+from xnat_sync.core.errors import LoginRefused, RunError, ServerUnavailable, Transient
 from xnat_sync.core.model import Cookie, Login
 from xnat_sync.core.refusal import Cause, Why
 
@@ -53,6 +53,9 @@ class Jar(Protocol):
     def plant(self, cookies: Iterable[Cookie]) -> None: ...
 
 
+_RENEWALS = 5
+
+
 class LoginKeeper:
     """Holds the live session of one login."""
 
@@ -66,6 +69,7 @@ class LoginKeeper:
         self._ask = ask
         self._jar = jar
         self._lost: RunError | None = None
+        self._renewals = 0  # in a row, without an answer to any of the new sessions
         self._renewing = anyio.Lock()
 
     async def prove(self) -> str:
@@ -92,6 +96,10 @@ class LoginKeeper:
         user = listing.logged_in_user(reply.body) if reply.status == 200 else None
         return user or _why(reply, urls.AUTH)
 
+    def served(self) -> None:
+        """The live session got an answer, so it is good for something."""
+        self._renewals = 0
+
     async def renew(self, generation: int) -> bool:
         """Make sure of a live login after a doubtful answer. True if the session is another one than ``generation``.
 
@@ -105,6 +113,13 @@ class LoginKeeper:
             user = await self.who()
             if not isinstance(user, Why):
                 return False
+            self._renewals += 1
+            if self._renewals > _RENEWALS:
+                self._lost = ServerUnavailable(
+                    f"{self._base} ends every session as soon as it is opened ({_RENEWALS} in a row): no more are "
+                    "opened, so that it does not run out of them"
+                )
+                raise self._lost
             if user.cause is Cause.MAINTENANCE:
                 raise Transient(f"{self._base} is in maintenance")
             try:

@@ -241,6 +241,7 @@ class Client:
             async with self._exchange("GET", path, headers or {}) as response:
                 doubt = self._doubt(path, response)
                 if doubt is None:
+                    self._keeper.served()
                     self._raise_for_status(response, what, accept)
                     yield Answer(response, what)
                     return
