@@ -171,6 +171,16 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubted:
+    """The server's own counts speak of more files than it lists; either may be stale."""
+
+    unit: str
+    resource: str
+    counted: int
+    listed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Vanished:
     """The server lists the file and does not have it."""
 
@@ -241,6 +251,7 @@ Event = (
     | Committed
     | Retrying
     | Failed
+    | Doubted
     | Vanished
     | Extra
     | Trashed

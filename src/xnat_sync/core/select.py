@@ -100,6 +100,9 @@ class Selection:
             if wanted:
                 chosen.append(unit)
         complain([subject, experiment, self.subjects, self.experiments])
+        dates = sorted(unit.date for unit in known.values() if unit.kind is UnitKind.EXPERIMENT and unit.date)
+        if (self.after or self.before) and dates and not any(u.kind is UnitKind.EXPERIMENT for u in chosen):
+            raise UsageError(f"no session has a date in that range; they are of {dates[0]} to {dates[-1]}")
         return chosen
 
     def _is_wanted(self, unit: Unit, subject: Patterns, experiment: Patterns) -> bool:

@@ -29,6 +29,7 @@ _JSON_EVENTS: dict[type, str] = {
     events.Committed: "committed",
     events.Retrying: "retrying",
     events.Failed: "failed",
+    events.Doubted: "doubted",
     events.Vanished: "vanished",
     events.Extra: "extra",
     events.Trashed: "trashed",

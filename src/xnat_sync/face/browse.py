@@ -1,8 +1,8 @@
 """projects and ls: what is on the server, in as few requests as it takes.
 
-``ls`` of a project or subject costs one listing, whatever its size: the experiment list. Counts and sizes of files
-are told only where a file listing was read, and so are true; a size that the catalog does not know makes the sum a
-lower bound.
+``ls`` of a project or subject costs two listings, whatever its size: experiments and subjects. Counts and sizes of
+files are told only where a file listing was read, and so are true; a size that the catalog does not know makes the
+sum a lower bound.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.inventory import Lister
 from xnat_sync.shell.net import Client
-from xnat_sync.shell.show import size
+from xnat_sync.shell.show import say, size
 
 from .enter import policy
 from .run import fetch_text, selection, with_client
@@ -28,7 +28,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[Cell]]]
 
 def _print(settings: Settings, table: Table) -> int:
     write = as_json if settings.json else as_csv if settings.csv else aligned
-    print(write(*table))  # noqa: T201
+    say(write(*table))
     return 0
 
 
@@ -69,7 +69,9 @@ async def _units(settings: Settings, client: Client, project: str) -> dict[str, 
         body = await fetch_text(settings, client, urls.experiments(project), what)
     except (Vanished, Refused) as error:
         raise NotVisible(f"project {project!r} does not exist, or {client.user!r} may not see it") from error
-    return layout.units(project, listing.experiments(body, project))
+    subjects = await fetch_text(settings, client, urls.subjects(project), f"subjects of project {project}")
+    labels = {row.id: row.label for row in listing.subjects(subjects, project)}
+    return layout.units(project, listing.experiments(body, project), labels)
 
 
 def _experiments(units: Sequence[Unit]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from xnat_sync.core import select
 from xnat_sync.core.errors import ItemError, RunError
 from xnat_sync.core.select import Target
 from xnat_sync.core.settings import Settings
-from xnat_sync.shell.show import plain
+from xnat_sync.shell.show import plain, say
 
 from . import account, browse, config, demo, offline, run
 from .options import with_globals, with_settings
@@ -155,7 +156,7 @@ def demonstrate(settings: Settings) -> int:
 @with_settings()
 def serve_demo(
     settings: Settings,
-    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     folder: Annotated[str | None, typer.Option("--folder", help="Serve this folder instead of the demo.")] = None,
 ) -> int:
     """Start the embedded XNAT and print its URL and how to log in."""
@@ -167,6 +168,10 @@ app.add_typer(config.app, name="config")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program. Every error that is not a bug ends as one line on stderr and its documented code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Closed by whoever started the program: nothing is read, and what is printed goes nowhere.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="xnat-sync")
     except RunError as error:
@@ -175,8 +180,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(str(error), 3)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except BrokenPipeError:
+        pass
+    finally:
+        _let_go()
+
+
+def _let_go() -> None:
+    """Flush what was printed; if nobody reads it any more, the interpreter's own end must not fail for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _end(message: str, code: int) -> None:
-    print(plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
+    say(plain(f"xnat-sync: {message}"), sys.stderr)
     raise SystemExit(code)

@@ -14,7 +14,7 @@ import anyio
 
 from xnat_sync import __version__
 from xnat_sync.core import events, layout, listing, names, urls, window, wire
-from xnat_sync.core.errors import ItemError, UsageError
+from xnat_sync.core.errors import ItemError, ServerUnavailable, Transient, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
 from xnat_sync.core.patterns import Patterns
@@ -54,6 +54,8 @@ async def project_of(settings: Settings, client: net.Client, accession: str) -> 
         body = await fetch_text(settings, client, urls.item(accession), what)
         found = listing.item_fields(body, what)
         return Target(found["project"], experiment=accession)
+    except Transient as error:
+        raise ServerUnavailable(str(error)) from error
     except (ItemError, KeyError) as error:
         raise UsageError(
             f"no experiment has the accession id {accession!r}, or this user may not see it; "
@@ -82,7 +84,7 @@ def display(settings: Settings, tally: Callable[[], Tally]) -> show.Display:
         return show.JsonLines(tally)
     how = settings.progress
     if how == "auto":
-        how = "bars" if sys.stderr.isatty() else "lines"
+        how = "bars" if show.is_terminal() else "lines"
     if settings.quiet or how == "none":
         return show.Quiet(verbose=settings.verbose)
     return show.Bars(tally, verbose=settings.verbose) if how == "bars" else show.Lines(tally, verbose=settings.verbose)
@@ -103,6 +105,8 @@ class _Run:
         self.project = project
         root = os.path.join(os.path.abspath(settings.dest or "."), names.safe(project))
         self.mirror = disk.Mirror(root)
+        disk.must_be_writable(settings.log_file)
+        disk.must_be_writable(settings.report)
         folder = f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         self.record = Record(folder, settings.log_file, settings.report)
         self.display = display(settings, lambda: self.bus.tally)
@@ -153,9 +157,15 @@ async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: I
             target = await project_of(settings, await door.client(quiet), asked) if isinstance(asked, str) else asked
             code = await _one(settings, target, door)
             worst = min(worst, code, key=_severity)
-            if code in (Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.DISK, Exit.BUG, Exit.WINDOW):
+            if code in _FOR_ALL:
                 break
     return worst
+
+
+# What ends one target's run like this would end the others' alike; nor may a login that failed be tried again.
+_FOR_ALL = frozenset(
+    {Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.UNAVAILABLE, Exit.DISK, Exit.BUG, Exit.WINDOW}
+)
 
 
 def _severity(code: Exit) -> int:
@@ -168,7 +178,11 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
     before, opened = door.requests, door.sessions_opened
 
     async def work(stop: Stop) -> None:
-        client = await door.client(run.bus)
+        client: net.Client | None = None
+        with stop.intake():
+            client = await door.client(run.bus)
+        if client is None:
+            return
         options = RunOptions(
             jobs=settings.jobs,
             listers=settings.listers,
@@ -204,18 +218,22 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
 
 def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> None:
     if bug:
-        print(bug, file=sys.stderr)  # noqa: T201
+        show.say(bug, file=sys.stderr)
     if message:
-        print(show.plain(f"xnat-sync: {message}"), file=sys.stderr)  # noqa: T201
+        show.say(show.plain(f"xnat-sync: {message}"), file=sys.stderr)
     if settings.dry_run and settings.json:
-        print(json.dumps(run.planned.rows(), indent=2))  # noqa: T201
+        show.say(json.dumps(run.planned.rows(), indent=2))
         return
     if settings.dry_run and not settings.quiet and (table := run.planned.table()):
-        print(table)  # noqa: T201
-    if settings.log_format == "json" or (settings.quiet and code is Exit.OK) or (code and not run.bus.tally.units):
+        show.say(table)
+    if (
+        settings.log_format == "json"
+        or (settings.quiet and code is Exit.OK)
+        or (code is Exit.USAGE or (code and not run.bus.tally.units))
+    ):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
-    print(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds()), file=stream)
+    show.say(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds()), file=stream)
 
 
 def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, seconds: float) -> str:

@@ -50,7 +50,7 @@ class Attempts:
                 tried += 1
                 after = retry.after(error, tried, self._policy, random.random)
                 if after.verdict is not retry.Verdict.WAIT:
-                    self._gave_up(error)
+                    await self._gave_up(error)
                     raise
                 self._bus(Retrying(what, str(error), after.seconds, tried))
                 if after.shared:
@@ -60,11 +60,17 @@ class Attempts:
                 self._unanswered = 0
                 return result
 
-    def _gave_up(self, error: ItemError) -> None:
+    async def _gave_up(self, error: ItemError) -> None:
         if not isinstance(error, Transient) or error.status == 500:
             return
         self._unanswered += 1
-        if self._unanswered >= GONE_AFTER:
+        if self._unanswered < GONE_AFTER:
+            return
+        try:
+            # A few things that cannot be had are not the end of a server that answers all else.
+            await self._client.whoami()
+        except Transient:
             raise ServerUnavailable(
                 f"the server stopped answering ({error}): what is here is safe, run again when it is back"
             ) from error
+        self._unanswered = 0

@@ -89,7 +89,7 @@ async def conduct(
     ending = Ending()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_watch_signals, stop, received)
+            group.start_soon(_watch_signals, stop, received, group.cancel_scope)
             if until is not None:
                 group.start_soon(_watch_window, until, stop, closed)
             group.start_soon(_tick, tick, flush)
@@ -131,7 +131,7 @@ async def heartbeat(client: Client) -> None:
                 continue
 
 
-async def _watch_signals(stop: Stop, received: list[int]) -> None:
+async def _watch_signals(stop: Stop, received: list[int], everything: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             received.append(int(number))
@@ -139,6 +139,7 @@ async def _watch_signals(stop: Stop, received: list[int]) -> None:
                 stop.soft()
             else:
                 stop.hard()
+                everything.cancel()
 
 
 async def _watch_window(until: float, stop: Stop, closed: list[float]) -> None:

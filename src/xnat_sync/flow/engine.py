@@ -96,11 +96,13 @@ class Stop:
 
 @dataclass(slots=True)
 class _Progress:
-    """What is still to be done for one unit. ``vanished`` if the server lacks files of it that it lists."""
+    """What is still to be done for one unit. ``vanished`` if the server lacks files of it that it lists,
+    ``doubtful`` if it may have more than it lists."""
 
     unit: Unit
     jobs: int = 0
     vanished: bool = False
+    doubtful: bool = False
     whole: bool = True
     again: bool = False
     changed: int = 0
@@ -274,7 +276,7 @@ class Engine:
         except ItemError as error:
             self._bus(events.Failed(unit.id, unit.label, "", str(error)))
             survey = Survey([], whole=False, again=True)
-        progress.whole, progress.again = survey.whole, survey.again
+        progress.whole, progress.again, progress.doubtful = survey.whole, survey.again, survey.doubtful
         progress.jobs = 0 if self._options.dry_run else len(survey.jobs)
         if not progress.jobs:
             await self._close(progress)
@@ -319,7 +321,7 @@ class Engine:
             self._failed.append(unit)
         if not self._options.dry_run:
             extra = any(found.unit == unit.id for found in self._extras.found)
-            if not progress.whole or progress.vanished or extra:
+            if not progress.whole or progress.vanished or progress.doubtful or extra:
                 await self._standing.falls(unit)
             elif self._selection.wholly(unit):
                 await self._standing.stands(unit)

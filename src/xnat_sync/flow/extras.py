@@ -102,8 +102,11 @@ class Extras:
         return found
 
     def _tell(self, unit: str, label: str, folder: str, rows: Sequence[Held]) -> None:
+        known = {(extra.folder, extra.held.at) for extra in self.found}
         for row in rows:
             extra = Extra(unit, folder, row)
+            if (folder, row.at) in known:
+                continue
             self.found.append(extra)
             self._bus(events.Extra(unit, label, extra.at, row.size))
 

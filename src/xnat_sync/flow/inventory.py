@@ -26,10 +26,14 @@ _OFF_LOOP = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The resources of a unit, each with its place on disk. Not ``whole`` if some could not be listed."""
+    """The resources of a unit, each with its place on disk.
+
+    Not ``whole`` if some could not be listed; ``doubtful`` if the server counts files that it does not list.
+    """
 
     resources: tuple[Resource, ...]
     whole: bool
+    doubtful: bool = False
 
 
 class Lister:
@@ -65,7 +69,8 @@ class Lister:
         files = sum(len(resource.files) for resource in found)
         self._bus(events.Listed(unit.id, unit.label, len(found), files, listing.total_bytes(found)))
         types = {row.owner: row.detail for row in rows if row.category == "scans"}
-        return Inventory(layout.place(unit, found, types, await self._labels(unit, found), self._layout), whole)
+        hides = any(_hidden(row, listed.get(row.id)) for row in doubtful)
+        return Inventory(layout.place(unit, found, types, await self._labels(unit, found), self._layout), whole, hides)
 
     async def _rows(self, unit: Unit) -> list[ResourceRow]:
         what = f"resources of {unit.label}"
@@ -100,6 +105,13 @@ class Lister:
             if resource.id == row.id:
                 known = listed.get(row.id)
                 listed[row.id] = ListedResource(known.place if known else place, row.id, row.label, resource.files)
+        shown = len(listed[row.id].files) if row.id in listed else 0
+        if row.count and not shown:
+            error_text = f"the server counts {row.count} files in it and lists none"
+            self._bus(events.Failed(unit.id, name, "", error_text))
+            return False
+        if row.count is not None and row.count > shown:
+            self._bus(events.Doubted(unit.id, name, row.count, shown))
         return True
 
     async def _labels(self, unit: Unit, found: list[ListedResource]) -> dict[str, str]:

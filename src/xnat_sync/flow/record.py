@@ -6,6 +6,7 @@ gathered as events come and written in rounds, off the event loop.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -50,6 +51,9 @@ class Record:
                 self._rows.writerow(("skipped", resource, f"({count} files)", size, reason))
             case events.Extra(resource=resource, path=path, bytes=size):
                 self._rows.writerow(("extra", resource, path, size, "the server no longer lists it"))
+            case events.Doubted(_, resource, counted, listed):
+                why = f"the server counts {counted} files and lists {listed}: one of them is stale"
+                self._rows.writerow(("doubted", resource, "", "", why))
             case events.Vanished(_, resource, path):
                 self._rows.writerow(("vanished", resource, path, "", "listed, but not there"))
 
@@ -63,14 +67,17 @@ class Record:
             await anyio.to_thread.run_sync(self._append, log, report)
 
     def _append(self, log: str, report: str) -> None:
+        lines, rows = log.encode("utf-8", "backslashreplace"), report.encode("utf-8", "backslashreplace")
+        # What the user named besides must not end a run half way: its disk may be another one.
+        with contextlib.suppress(DiskTrouble):
+            if self._log_file is not None:
+                disk.append_bytes(self._log_file, lines)
+            if self._report_file is not None:
+                disk.append_bytes(self._report_file, rows)
         with disk.translated(self.folder):
             os.makedirs(self.folder, exist_ok=True)
-            disk.append_bytes(f"{self.folder}/log.jsonl", log.encode("utf-8", "backslashreplace"))
-            if self._log_file is not None:
-                disk.append_bytes(self._log_file, log.encode("utf-8", "backslashreplace"))
-            for path in (f"{self.folder}/report.csv", self._report_file):
-                if path is not None:
-                    disk.append_bytes(path, report.encode("utf-8", "backslashreplace"))
+            disk.append_bytes(f"{self.folder}/log.jsonl", lines)
+            disk.append_bytes(f"{self.folder}/report.csv", rows)
 
     async def finish(self, summary: dict[str, Any], tally: Tally) -> bool:
         """Write the last rows and ``summary.json``; False if the disk does not take them."""

@@ -46,12 +46,14 @@ class WalkOptions:
 class Survey:
     """The jobs that bring what a unit lacks.
 
-    Not ``whole`` if it will lack something all the same; ``again`` if listing it again may help.
+    Not ``whole`` if it will lack something all the same; ``again`` if listing it again may help; ``doubtful`` if the
+    server may hide files of it.
     """
 
     jobs: list[Job]
     whole: bool
     again: bool
+    doubtful: bool = False
 
 
 class Walker:
@@ -89,7 +91,7 @@ class Walker:
         for resource, found in looked:
             if found.wants:
                 jobs.append(self._job(resource, found))
-        return Survey(jobs, whole, again)
+        return Survey(jobs, whole, again, inventory.doubtful)
 
     async def _ledger(self, unit: Unit) -> ledger.Replay:
         path = self._mirror.ledger_path(unit.id)

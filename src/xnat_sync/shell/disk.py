@@ -21,7 +21,7 @@ import aiofiles
 import anyio.to_thread
 
 from xnat_sync.core import names
-from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError
+from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError, UsageError
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.model import OnDisk
 
@@ -153,6 +153,15 @@ def write_bytes(path: str, data: bytes) -> None:
     """A small file of ours that may be torn by a crash: who reads it must cope."""
     with translated(path), open(os.open(path, _NEW, 0o666), "wb") as file:
         file.write(data)
+
+
+def must_be_writable(path: str | None) -> None:
+    """Make sure that a file named by the user can be written, before anything else is done. Raises ``UsageError``."""
+    if path is not None:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666))
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def append_bytes(path: str, data: bytes) -> None:

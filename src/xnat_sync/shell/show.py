@@ -61,6 +61,17 @@ def trouble(event: Event) -> str | None:
     return None
 
 
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print a line; nobody listening any more is no reason to stop."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=file or sys.stdout, flush=True)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches standard error."""
+    return sys.stderr.isatty()
+
+
 class Quiet:
     """Shows nothing on success: troubles only, as they come, on stderr."""
 
@@ -71,11 +82,13 @@ class Quiet:
     def __call__(self, event: Event) -> None:
         if (line := trouble(event)) is not None:
             self._say(line)
+        elif self._verbose and isinstance(event, events.Doubted):
+            self._say(plain(f"doubted: {event.resource}: {event.counted} files counted, {event.listed} listed"))
         elif self._verbose and isinstance(event, events.Retrying):
             self._say(plain(f"retrying in {event.seconds:.1f} s: {event.what}: {event.error}"))
 
     def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        say(line, self._stream)
 
     def tick(self) -> None:
         pass
@@ -199,7 +212,7 @@ class JsonLines(Lines):
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, events.Warned):
-            print(trouble(event), file=sys.stderr, flush=True)  # noqa: T201
+            say(trouble(event) or "", sys.stderr)
         if (line := wire.json_line(event, datetime.now(UTC))) is not None:
             self._say(line)
 
