@@ -16,6 +16,7 @@ from xnat_sync.core.events import (
     Again,
     Began,
     Committed,
+    Doubted,
     Ended,
     Event,
     Exit,
@@ -38,6 +39,7 @@ from xnat_sync.core.events import (
     Trashed,
     Vanished,
     Warned,
+    WindowClosed,
     exit_code,
 )
 
@@ -92,6 +94,8 @@ SHARES: list[tuple[Event, dict[str, Any]]] = [
     (Trashed("E1", "a", 7), {"files": Counter(trashed=1), "bytes": Counter(trashed=7)}),
     (Retrying("MR", "reset", 1.5, 1), {"retries": 1}),
     (Failed("E1", "r", "a", "cut"), {"failed": {("E1", "r", "a"): "cut"}}),
+    (Doubted("E1", "r", 5, 4), {}),
+    (WindowClosed(3), {}),
     (Vanished("E1", "r", "a"), {"vanished": {("E1", "r", "a"): None}}),
     (SessionDone("E1", "MR", "S1/MR", complete=True, changed=1), {"sessions_complete": 1}),
     (SessionDone("E1", "MR", "S1/MR", complete=False, changed=1), {}),

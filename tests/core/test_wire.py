@@ -16,6 +16,7 @@ from xnat_sync.core.events import (
     Again,
     Began,
     Committed,
+    Doubted,
     Ended,
     Event,
     Exit,
@@ -37,6 +38,7 @@ from xnat_sync.core.events import (
     Trashed,
     Vanished,
     Warned,
+    WindowClosed,
 )
 from xnat_sync.core.model import Login, LoginKind, Secret
 
@@ -47,8 +49,8 @@ PROMISED = {
     "listed", "planned", "skipped", "began", "progress", "committed", "retrying", "failed", "vanished", "session_done",
     "window", "ended",
 }  # fmt: skip
-ADDED = {"logged_in", "warned", "extra", "trashed"}
-TO_COME = {"window"}
+ADDED = {"logged_in", "warned", "extra", "trashed", "doubted"}
+TO_COME: set[str] = set()
 
 # Event -> what its line says beside ``event`` and ``time``; None if it is not logged.
 LINES: list[tuple[Event, str | None, dict[str, Any]]] = [
@@ -91,6 +93,12 @@ LINES: list[tuple[Event, str | None, dict[str, Any]]] = [
         "failed",
         {"unit": "XNAT_E1", "resource": "MR DICOM", "path": "a", "error": "cut"},
     ),
+    (
+        Doubted("XNAT_E1", "MR DICOM", 5, 4),
+        "doubted",
+        {"unit": "XNAT_E1", "resource": "MR DICOM", "counted": 5, "listed": 4},
+    ),
+    (WindowClosed(7), "window", {"files_left": 7}),
     (
         Vanished("XNAT_E1", "MR DICOM", "a\n\u2028\ud800"),
         "vanished",

@@ -125,8 +125,19 @@ async def test_several_things_in_a_row_without_an_answer_mean_that_the_server_is
     for _ in range(GONE_AFTER - 1):
         with pytest.raises(Transient):
             await bench([passing(503)])
+    bench.client.trouble = [passing(503)]
     with pytest.raises(ServerUnavailable, match="run again"):
         await bench([passing(503)])
+
+
+async def test_several_things_that_cannot_be_had_are_not_the_end_of_a_server_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, tries=1)
+    for _ in range(3 * GONE_AFTER):
+        with pytest.raises(Transient):
+            await bench([passing(503)])
+    assert bench.client.asked == 3
 
 
 @pytest.mark.parametrize("error", [passing(500), Broken("cut"), Vanished("gone")])

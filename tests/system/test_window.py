@@ -11,6 +11,8 @@ def test_when_the_window_closes_the_next_night_goes_on(here: World) -> None:
     assert done.code == 10, done
     assert "the window closed" in done.err
     assert here.summary()["name"] == "window"
+    log = next((here.project / ".xnat-sync" / "runs").glob("*/log.jsonl")).read_text()
+    assert '"event": "window"' in log
     assert here.server.sessions.get("demo", []) == []
     night = here.tree()
     assert 0 < len(night) < len(truth(here.site))

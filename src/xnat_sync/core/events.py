@@ -227,6 +227,13 @@ class SecondPass:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowClosed:
+    """``--stop-at`` or ``--max-duration`` was reached; what was not done is left for the next run."""
+
+    files_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run is over."""
 
@@ -257,6 +264,7 @@ Event = (
     | Trashed
     | SessionDone
     | SecondPass
+    | WindowClosed
     | Ended
 )
 

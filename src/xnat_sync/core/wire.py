@@ -34,6 +34,7 @@ _JSON_EVENTS: dict[type, str] = {
     events.Extra: "extra",
     events.Trashed: "trashed",
     events.SessionDone: "session_done",
+    events.WindowClosed: "window",
     events.Ended: "ended",
 }
 

@@ -204,6 +204,8 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
     # Renewals happen below the bus, so the client knows better how many sessions there were.
     tally.sessions_opened = door.sessions_opened - opened
     code = events.exit_code(tally, ending.outcome)
+    if ending.outcome.window_closed:
+        run.bus(events.WindowClosed(tally.files_planned - tally.files_committed))
     run.bus(events.Ended(int(code), code.label, ending.message))
     run.display.close()
     summary = wire.summary(
