@@ -66,3 +66,13 @@ def test_a_folder_without_a_mirror_is_an_error(here: World) -> None:
     for command in ("verify", "status"):
         done = here.run(command, str(here.dest))
         assert (done.code, "there is no mirror" in done.err) == (2, True)
+
+
+def test_a_dry_run_reports_what_it_would_do_and_why(here: World) -> None:
+    report = here.home / "plan.csv"
+    assert here.mirror("--dry-run", "--report", str(report)).code == 0
+    rows = report.read_text().splitlines()
+    assert len(rows) > 20
+    assert all(row.startswith("planned,") and row.endswith(" new") for row in rows[1:])
+    assert not here.project.exists()
+    assert "requests" in here.mirror().out

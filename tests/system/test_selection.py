@@ -166,6 +166,12 @@ def test_ls_tells_true_counts_and_sizes_however_stale_the_database(here: World) 
     assert "≥" in here.run("ls", "PTV000/Haofei01/Haofei01_MR1/4").out
 
 
+def test_ls_of_a_subject_sums_up_its_sessions(here: World) -> None:
+    rows = {row["unit"]: row for row in json.loads(here.run("ls", "PTV000/Haofei01", "--json").out)}
+    files = [path for path in truth(here.site) if path.startswith("Haofei01/Haofei01_MR1/")]
+    assert rows["Haofei01_MR1"]["files"] == len(files)
+
+
 def test_ls_of_a_thousand_sessions_costs_one_listing(tmp_path_factory: pytest.TempPathFactory) -> None:
     from system.harness import world
 

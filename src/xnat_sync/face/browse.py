@@ -1,8 +1,8 @@
 """projects and ls: what is on the server, in as few requests as it takes.
 
-``ls`` of a project or subject costs two listings, whatever its size: experiments and subjects. Counts and sizes of
-files are told only where a file listing was read, and so are true; a size that the catalog does not know makes the
-sum a lower bound.
+``ls`` of a project costs two listings, whatever its size: experiments and subjects. Counts and sizes of files are told
+where file listings are read, from a subject downwards, and so are true; a size that the catalog does not know makes
+the sum a lower bound.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from xnat_sync.core import layout, listing, select, urls
 from xnat_sync.core.errors import NotVisible, Refused, Vanished
-from xnat_sync.core.model import Resource, Unit, UnitKind
+from xnat_sync.core.model import RemoteFile, Resource, Unit, UnitKind
 from xnat_sync.core.settings import Settings
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
@@ -50,9 +50,12 @@ async def ls(settings: Settings, path: str) -> int:
 
     async def ask(client: Client) -> int:
         units = wanted.units(await _units(settings, client, wanted.target.project))
-        if not within:
+        if depth == 1 and not within:
             return _print(settings, _experiments(units))
         lister = Lister(client, Attempts(client, Bus(), policy(settings)), Bus())
+        if not within:
+            listed = [(unit, (await lister.take(unit)).resources) for unit in units]
+            return _print(settings, _sessions(listed, people=not (settings.json or settings.csv)))
         resources: list[Resource] = []
         for unit in units:
             found = await lister.take(unit)
@@ -81,15 +84,31 @@ def _experiments(units: Sequence[Unit]) -> Table:
     ]
 
 
+def _sessions(listed: Sequence[tuple[Unit, Sequence[Resource]]], *, people: bool) -> Table:
+    rows: list[Sequence[Cell]] = []
+    for unit, resources in listed:
+        files = [file for resource in resources for file in resource.files]
+        row: list[Cell] = [unit.label, unit.id, unit.xsi_type, unit.date, len(resources), len(files)]
+        rows.append([*row, *_size(files, people=people)])
+    header = ("unit", "id", "type", "date", "resources", "files")
+    return (*header, *_size_header(people=people)), rows
+
+
+def _size_header(*, people: bool) -> Sequence[str]:
+    return ("size",) if people else ("bytes", "files_of_unknown_size")
+
+
+def _size(files: Sequence[RemoteFile], *, people: bool) -> Sequence[Cell]:
+    known, unknown = sum(file.size or 0 for file in files), sum(file.size is None for file in files)
+    return (f"{'≥' if unknown else ''}{size(known)}",) if people else (known, unknown)
+
+
 def _resources(resources: Sequence[Resource], *, people: bool) -> Table:
     rows: list[Sequence[Cell]] = []
     for resource in resources:
-        known = sum(file.size or 0 for file in resource.files)
-        unknown = sum(file.size is None for file in resource.files)
         place = resource.place
         where = "/".join(part for part in (place.level, place.owner, place.direction) if part)
-        shown: Cell = f"{'≥' if unknown else ''}{size(known)}" if people else known
         row: list[Cell] = [resource.unit.label, where, resource.scan_type, resource.label, resource.id]
-        rows.append([*row, len(resource.files), shown] + ([] if people else [unknown]))
-    header = ("unit", "place", "type", "resource", "id", "files", "size" if people else "bytes")
-    return (header if people else (*header, "files_of_unknown_size")), rows
+        rows.append([*row, len(resource.files), *_size(resource.files, people=people)])
+    header = ("unit", "place", "type", "resource", "id", "files")
+    return (*header, *_size_header(people=people)), rows

@@ -108,14 +108,13 @@ class _Run:
         disk.must_be_writable(settings.log_file)
         disk.must_be_writable(settings.report)
         folder = f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        self.record = Record(folder, settings.log_file, settings.report)
+        self.record = Record("" if settings.dry_run else folder, settings.log_file, settings.report)
         self.display = display(settings, lambda: self.bus.tally)
         self.planned = Planned()
         self.bus = Bus(self.display, self.record, self.planned)
 
     async def flush(self) -> None:
-        if not self.settings.dry_run:
-            await self.record.flush()
+        await self.record.flush()
 
 
 class _Door:
@@ -212,13 +211,12 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
         tally, code, ending.message, project=target.project, seconds=run.record.seconds(),
         requests=door.requests - before, started=run.record.started, version=__version__,
     )  # fmt: skip
-    if not settings.dry_run:
-        await run.record.finish(summary, tally)
-    _tell(settings, run, code, ending.message, ending.bug)
+    await run.record.finish(summary, tally)
+    _tell(settings, run, code, ending.message, ending.bug, door.requests - before)
     return code
 
 
-def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> None:
+def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str, requests: int) -> None:
     if bug:
         show.say(bug, file=sys.stderr)
     if message:
@@ -235,10 +233,10 @@ def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str) -> 
     ):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
-    show.say(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds()), file=stream)
+    show.say(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds(), requests), file=stream)
 
 
-def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, seconds: float) -> str:
+def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, seconds: float, requests: int) -> str:
     """The summary that a person reads."""
     files, sizes = tally.files, tally.bytes
     if settings.dry_run:
@@ -262,4 +260,5 @@ def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, sec
         parts.append(f"{len(tally.failed)} failed")
     if tally.bytes_again:
         parts.append(f"{show.size(tally.bytes_again)} fetched again")
+    parts.append(f"{requests} requests")
     return show.plain(f"{project}: {'; '.join(parts)}; {seconds:.1f} s; exit {int(code)} ({code.label})")

@@ -29,7 +29,10 @@ class Record:
     """The files of one run."""
 
     def __init__(self, folder: str, log_file: str | None = None, report: str | None = None) -> None:
-        """``folder`` is made at the first writing; ``log_file`` gets the log's lines too, ``report`` the report's."""
+        """``folder`` is made at the first writing; it is ``""`` for a dry run, which writes none.
+
+        ``log_file`` gets the log's lines too, ``report`` the report's.
+        """
         self._report_file = report
         self.folder = folder
         self._log_file = log_file
@@ -47,6 +50,9 @@ class Record:
         match event:
             case events.Committed(resource=resource, files=files):
                 self._rows.writerows(("fetched", resource, path, size, reason) for path, size, reason in files)
+            case events.Planned(resource=resource, files=count, bytes=size, reasons=reasons) if not self.folder:
+                why = ", ".join(f"{number} {reason}" for reason, number in reasons)
+                self._rows.writerow(("planned", resource, f"({count} files)", size, why))
             case events.Skipped(resource=resource, files=count, bytes=size, reason=reason):
                 self._rows.writerow(("skipped", resource, f"({count} files)", size, reason))
             case events.Extra(resource=resource, path=path, bytes=size):
@@ -74,6 +80,8 @@ class Record:
                 disk.append_bytes(self._log_file, lines)
             if self._report_file is not None:
                 disk.append_bytes(self._report_file, rows)
+        if not self.folder:
+            return
         with disk.translated(self.folder):
             os.makedirs(self.folder, exist_ok=True)
             disk.append_bytes(f"{self.folder}/log.jsonl", lines)
@@ -86,6 +94,8 @@ class Record:
         )
         try:
             await self.flush()
+            if not self.folder:
+                return True
             await disk.replace_text(f"{self.folder}/summary.json", json.dumps(summary, indent=2) + "\n")
         except DiskTrouble:
             return False
