@@ -95,3 +95,29 @@ def test_ls_knows_subjects_without_sessions(here: World) -> None:
     subject = here.site.project("PTV000").add_subject("Alone")  # type: ignore[union-attr]
     subject.add_resource("NOTES", [("n.txt", b"n")])
     assert "NOTES" in here.run("ls", "PTV000", "--subject", "Alone", "--level", "subject").out
+
+
+def test_what_the_second_pass_brings_was_no_trouble(here: World) -> None:
+    number = here.site.project("PTV000").subject("Haofei01").session("Haofei01_MR1").scan("4").resource("DICOM").id  # type: ignore[union-attr]
+    here.server.faults.add(Fault(Status(503), kind="zip", path=f"/resources/{number}/"))
+    here.server.faults.add(Fault(Status(503), kind="file", path=f"/resources/{number}/files/", count=6))
+    done = here.mirror("-q", "--retries", "0")
+    assert (done.code, done.out, done.err) == (0, "", ""), done
+    assert here.tree() == truth(here.site)
+
+
+def test_what_fails_is_told_once_with_the_way_on(here: World) -> None:
+    number = here.site.project("PTV000").subject("Haofei01").session("Haofei01_MR1").scan("4").resource("DICOM").id  # type: ignore[union-attr]
+    here.server.faults.add(Fault(Status(503), path=f"/resources/{number}/files", count=EVERY))
+    done = here.mirror("-q", "--retries", "0")
+    assert done.code == 3, done
+    failed = [line for line in done.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == len(set(failed)) == 6
+    assert "report.csv; run again" in done.err
+
+
+def test_ls_tells_what_it_could_not_list(here: World) -> None:
+    session = here.site.project("PTV000").subject("Haofei01").session("Haofei01_MR1")  # type: ignore[union-attr]
+    session.scan("4").resource("DICOM").corrupt_catalog = True
+    done = here.run("ls", "PTV000/Haofei01/Haofei01_MR1")
+    assert (done.code, "failed: " in done.err, "NIFTI" in done.out) == (3, True, True), done

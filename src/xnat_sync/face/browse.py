@@ -7,17 +7,19 @@ the sum a lower bound.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from xnat_sync.core import layout, listing, select, urls
 from xnat_sync.core.errors import NotVisible, Refused, Vanished
+from xnat_sync.core.events import Exit
 from xnat_sync.core.model import RemoteFile, Resource, Unit, UnitKind
 from xnat_sync.core.settings import Settings
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.inventory import Lister
 from xnat_sync.shell.net import Client
-from xnat_sync.shell.show import say, size
+from xnat_sync.shell.show import plain, say, size
 
 from .enter import policy
 from .run import fetch_text, selection, with_client
@@ -30,6 +32,13 @@ def _print(settings: Settings, table: Table) -> int:
     write = as_json if settings.json else as_csv if settings.csv else aligned
     say(write(*table))
     return 0
+
+
+def _lacks(told: Bus) -> int:
+    """Tell what could not be listed; the exit code that follows."""
+    for (_, resource, _), error in told.tally.failed.items():
+        say(plain(f"failed: {resource}: {error}"), sys.stderr)
+    return int(Exit.INCOMPLETE if told.tally.failed else Exit.OK)
 
 
 async def projects(settings: Settings) -> int:
@@ -52,16 +61,17 @@ async def ls(settings: Settings, path: str) -> int:
         units = wanted.units(await _units(settings, client, wanted.target.project))
         if depth == 1 and not within:
             return _print(settings, _experiments(units))
-        lister = Lister(client, Attempts(client, Bus(), policy(settings)), Bus())
+        told = Bus()
+        lister = Lister(client, Attempts(client, told, policy(settings)), told)
         if not within:
             listed = [(unit, (await lister.take(unit)).resources) for unit in units]
-            return _print(settings, _sessions(listed, people=not (settings.json or settings.csv)))
+            return _print(settings, _sessions(listed, people=not (settings.json or settings.csv))) or _lacks(told)
         resources: list[Resource] = []
         for unit in units:
             found = await lister.take(unit)
             resources += [resource for resource in found.resources if wanted.takes(resource)]
         wanted.complain()
-        return _print(settings, _resources(resources, people=not (settings.json or settings.csv)))
+        return _print(settings, _resources(resources, people=not (settings.json or settings.csv))) or _lacks(told)
 
     return await with_client(settings, ask)
 

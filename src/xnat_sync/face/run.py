@@ -212,6 +212,9 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
         requests=door.requests - before, started=run.record.started, version=__version__,
     )  # fmt: skip
     await run.record.finish(summary, tally)
+    if tally.failed and not settings.dry_run:
+        more = f"the report is {run.record.folder}/report.csv; run again to try for the rest"
+        ending.message = f"{ending.message}; {more}" if ending.message else more
     _tell(settings, run, code, ending.message, ending.bug, door.requests - before)
     return code
 
@@ -243,7 +246,7 @@ def closing_line(settings: Settings, project: str, tally: Tally, code: Exit, sec
         would = f"{tally.files_planned} files, {show.size(tally.bytes_planned)}"
         return show.plain(f"{project}: would fetch {would}; {files['skipped']} files are here already")
     parts = [
-        f"{tally.sessions_complete} of {tally.units} complete",
+        f"{tally.sessions_complete} of {tally.units} parts complete",
         f"{files['new']} files new ({show.size(sizes['new'])})",
     ]
     if files["changed"]:

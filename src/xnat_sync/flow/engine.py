@@ -325,4 +325,6 @@ class Engine:
                 await self._standing.falls(unit)
             elif self._selection.wholly(unit):
                 await self._standing.stands(unit)
+                # Partials of what the server has no more would lie there for ever.
+                await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
         self._bus(events.SessionDone(unit.id, unit.label, unit.folder, progress.whole, progress.changed))

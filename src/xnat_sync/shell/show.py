@@ -20,6 +20,7 @@ from xnat_sync.core import events, wire
 from xnat_sync.core.events import Event, Tally
 
 LINE_EVERY = 60.0
+MOST_LINES = 50
 
 
 class Display(Protocol):
@@ -73,19 +74,36 @@ def is_terminal() -> bool:
 
 
 class Quiet:
-    """Shows nothing on success: troubles only, as they come, on stderr."""
+    """Shows nothing on success: troubles only, on stderr.
+
+    What failed is told at the end, once: a second pass may still bring it, and then it was no trouble.
+    """
 
     def __init__(self, stream: TextIO | None = None, *, verbose: int = 0) -> None:
         self._stream = stream or sys.stderr
         self._verbose = verbose
+        self._lacking: dict[tuple[str, str, str], str] = {}
 
     def __call__(self, event: Event) -> None:
-        if (line := trouble(event)) is not None:
+        if isinstance(event, events.Failed | events.Vanished):
+            self._lacking[event.unit, event.resource, event.path] = trouble(event) or ""
+        elif isinstance(event, events.SecondPass):
+            self._lacking = {key: line for key, line in self._lacking.items() if key[0] not in event.units}
+        elif isinstance(event, events.Ended):
+            self._tell_lacking()
+        elif (line := trouble(event)) is not None:
             self._say(line)
         elif self._verbose and isinstance(event, events.Doubted):
             self._say(plain(f"doubted: {event.resource}: {event.counted} files counted, {event.listed} listed"))
         elif self._verbose and isinstance(event, events.Retrying):
             self._say(plain(f"retrying in {event.seconds:.1f} s: {event.what}: {event.error}"))
+
+    def _tell_lacking(self) -> None:
+        lines = list(self._lacking.values())
+        for line in lines[:MOST_LINES]:
+            self._say(line)
+        if len(lines) > MOST_LINES:
+            self._say(f"and {len(lines) - MOST_LINES} more, which the report names")
 
     def _say(self, line: str) -> None:
         say(line, self._stream)
@@ -149,14 +167,12 @@ class Bars(Quiet):
         )  # fmt: skip
         self._open: dict[int, tqdm[Any]] = {}
         self._got: dict[int, int] = {}
-        self._changed = True
         self._started = time.monotonic()
 
     def _say(self, line: str) -> None:
         tqdm.write(line, file=self._stream)
 
     def __call__(self, event: Event) -> None:
-        self._changed = True
         match event:
             case events.Began(transfer, what, _, total):
                 place = next(i for i in range(1, 999) if i not in {-bar.pos for bar in self._open.values()})
