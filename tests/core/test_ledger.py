@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -335,3 +336,20 @@ def test_old_windows_line_ends_do_no_harm() -> None:
 )
 def test_a_ledger_is_compacted_when_it_is_long_or_damaged(lines: int, damaged: int, worth: bool) -> None:
     assert Replay(lines=lines, damaged=damaged).worth_compacting() is worth
+
+
+def test_extras_are_remembered_until_a_later_line_says_otherwise() -> None:
+    rows = [held("a.dcm"), held("b.dcm"), held("c.dcm")]
+    text = HEADER + ledger.held_line(DICOM, rows) + ledger.extra_line(row.at for row in rows[1:])
+    state = ledger.replay(text)
+    assert state.extra == {rows[1].at, rows[2].at}
+    assert ledger.replay(ledger.compacted(UNIT, state)).extra == state.extra
+    assert ledger.replay(text + ledger.gone_line([rows[1].at])).extra == {rows[2].at}
+    assert ledger.replay(text + ledger.extra_line([])).extra == set()
+    assert ledger.replay(text + ledger.extra_line(["never/held"])).extra == set()
+
+
+def test_members_of_a_zip_that_was_put_together_anew() -> None:
+    rows = [replace(held("a.dcm", folder="scans/4/DICOM.zip"), archive="scans/4/DICOM.zip", archive_size=99)]
+    state = ledger.replay(HEADER + ledger.rezipped_line(rows, "DICOM"))
+    assert (list(state.files.values()), state.labels) == (rows, {"12": "DICOM"})

@@ -18,6 +18,7 @@ from xnat_sync.core.model import Job, Level, Login, LoginKind, Place, RemoteFile
 from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.fetch import Brought, Fetcher
+from xnat_sync.flow.manners import Manners
 from xnat_sync.shell.disk import Stage
 from xnat_sync.shell.net import Client, NetOptions
 
@@ -55,7 +56,7 @@ class Bench:
         bus = Bus(self.told.append)
         async with self.client(idle) as client:
             attempts = Attempts(client, bus, QUICK)
-            return await Fetcher(client, attempts, bus, jobs, lambda: self.stopping).bring(job, self.stage)
+            return await Fetcher(client, attempts, bus, Manners(jobs, bus), jobs, lambda: self.stopping).bring(job, self.stage)
 
     @asynccontextmanager
     async def client(self, idle: float) -> AsyncIterator[Client]:
@@ -273,7 +274,7 @@ async def test_a_body_without_end_is_cut_where_the_file_ends(large: Bench) -> No
         with anyio.fail_after(30):
             async with Client(f"http://127.0.0.1:{port}", login) as client:
                 await client.log_in()
-                fetcher = Fetcher(client, Attempts(client, bus, QUICK), bus, 2, lambda: False)
+                fetcher = Fetcher(client, Attempts(client, bus, QUICK), bus, Manners(2, bus), 2, lambda: False)
                 brought = await fetcher.bring(large.job(), large.stage)
         group.cancel_scope.cancel()
     assert "bytes came where 300000 are listed" in brought.failed["bold.nii"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -171,6 +172,9 @@ def test_what_is_gone_is_extra_and_kept(here: World, site: Site) -> None:
     assert here.tree() == before
     assert here.summary()["files"]["extra"] == len(gone)
     assert here.summary()["files"]["trashed"] == 0
+    assert again(here) == (0, 1), "extras are remembered, and cost no listing"
+    assert here.summary()["files"]["extra"] == len(gone)
+    assert here.tree() == before
 
 
 def test_delete_moves_extras_to_the_trash(here: World, site: Site) -> None:
@@ -187,8 +191,18 @@ def test_delete_moves_extras_to_the_trash(here: World, site: Site) -> None:
     assert not (here.project / "Haofei01" / "Haofei01_MR2").exists()
     trashed = [path for path in (here.project / STATE / "trash").rglob("*") if path.is_file()]
     assert len(trashed) == len(before) - len(truth(site))
-    assert again(here)[0] == 0
     assert again(here) == (0, 1)
+    assert again(here, "--delete") == (0, 1)
+
+
+def test_extras_that_were_only_touched_go_to_the_trash(here: World, site: Site) -> None:
+    resource = session(site).scan("4").resource("DICOM")
+    name = resource.entries[0].path
+    resource.remove_file(name)
+    path = here.project / "Haofei01" / "Haofei01_MR1" / "scans" / "4" / "DICOM" / name
+    os.utime(path, (1, 1))
+    assert again(here, "--delete")[0] == 0
+    assert not path.exists()
 
 
 def test_nothing_is_deleted_after_a_failure_or_when_changed_here(here: World, site: Site) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from system.harness import STATE, World, truth, truth_by_resource
-from xnat_embedded import Entry
+from xnat_embedded import Entry, Experiment
 
 ZIP = ("--store", "zip")
 
@@ -149,3 +149,71 @@ def test_a_foreign_zip_is_kept(here: World, tmp_path: Path) -> None:
     done = here.mirror(*ZIP)
     assert (done.code, "foreign file here" in done.err) == (3, True), done
     assert path.read_bytes() == data
+
+
+def session_of(here: World) -> Experiment:
+    project = here.site.project("PTV000")
+    assert project is not None
+    return project.subject("Haofei01").session("Haofei01_MR1")
+
+
+def test_delete_takes_members_to_the_trash_and_keeps_the_rest(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    resource = session_of(here).scan("4").resource("DICOM")
+    gone, digest = resource.entries[0].path, resource.entries[0].content.md5()  # type: ignore[union-attr]
+    resource.remove_file(gone)
+    before = here.fetched_bytes()
+    done = here.mirror(*ZIP, "--delete")
+    assert done.code == 0, done
+    assert inside(here) == truth(here.site)
+    assert here.fetched_bytes() == before
+    [trashed] = (here.project / STATE / "trash").rglob(gone)
+    assert hashlib.md5(trashed.read_bytes()).hexdigest() == digest
+    assert here.summary()["files"]["trashed"] == 1
+    assert here.run("verify", str(here.dest)).code == 0
+    here.assert_no_leftovers()
+    requests = here.server.counts.requests["files"]
+    assert here.mirror(*ZIP, "--delete").code == 0
+    assert here.server.counts.requests["files"] == requests
+
+
+def test_delete_takes_a_whole_zip_whose_resource_is_gone(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    session_of(here).scan("4").remove()
+    done = here.mirror(*ZIP, "--delete", "--max-delete", "50%")
+    assert done.code == 0, done
+    assert inside(here) == truth(here.site)
+    assert list((here.project / STATE / "trash").rglob("DICOM.zip"))
+
+
+def test_delete_keeps_a_zip_that_was_changed_here(here: World) -> None:
+    assert here.mirror(*ZIP).code == 0
+    resource = session_of(here).scan("4").resource("DICOM")
+    path = here.project / "Haofei01" / "Haofei01_MR1" / "scans" / "4" / "DICOM.zip"
+    resource.remove_file(resource.entries[0].path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert here.mirror(*ZIP, "--delete").code == 3
+    assert path.read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_renamed_scan_keeps_its_zip(here: World, *, more: bool) -> None:
+    assert here.mirror(*ZIP).code == 0
+    session = session_of(here)
+    old = session.scan("4")
+    made = session.add_scan("41", old.type).add_resource("DICOM")
+    for entry in old.resource("DICOM").entries:
+        assert entry.content is not None
+        made.add_file(entry.path, entry.content)
+    old.resource("DICOM").remove()
+    if more:
+        made.add_file("more.dcm", b"m" * 321)
+    before = here.fetched_bytes()
+    done = here.mirror(*ZIP, "--scan", "4*")
+    assert done.code == 0, done
+    assert here.fetched_bytes() - before == (321 if more else 0)
+    assert here.mirror(*ZIP).code == 0
+    assert inside(here) == truth(here.site)
+    assert here.run("verify", str(here.dest)).code == 0

@@ -7,6 +7,7 @@
 │   ├── ``LoginRefused``         6   the server refused this login; never tried a second time
 │   ├── ``SessionEnded``         6   the session ended and cannot be renewed
 │   ├── ``ServerUnavailable``    7   the server cannot be reached, or went away for good
+│   ├── ``Locked``              11   another run has the same project of this DEST
 │   ├── ``DiskTrouble``         12   full, read-only, or not ours to write
 │   └── ``Interrupted``        130   Ctrl-C at a question
 └── ``ItemError``            concerns one request or one file; the rest of the run goes on
@@ -61,6 +62,12 @@ class ServerUnavailable(RunError):
     exit_code = 7
 
 
+class Locked(RunError):
+    """Another run holds the lock of this project's folder, or has taken it over from this one."""
+
+    exit_code = 11
+
+
 class DiskTrouble(RunError):
     """The destination is full, read-only, gone, or not writable by us."""
 
@@ -80,13 +87,17 @@ class ItemError(XnatSyncError):
 class Transient(ItemError):
     """May succeed when tried again.
 
-    ``status`` is the HTTP status where there was one; ``retry_after`` is the server's own wish in seconds.
+    ``status`` is the HTTP status where there was one; ``retry_after`` is the server's own wish in seconds; ``silent``
+    says that nothing came for too long.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None, silent: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.silent = silent
 
 
 class Broken(ItemError):

@@ -161,6 +161,24 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttled:
+    """So many transfers at once are allowed now: fewer after trouble of the server, more after a calm spell."""
+
+    transfers: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """A command of the user's was run for a unit; ``code`` is its exit status, 0 if all is well."""
+
+    unit: str
+    label: str
+    code: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Something is not there after all tries, in this pass. ``path`` is ``""`` for a whole unit or resource."""
 
@@ -257,6 +275,8 @@ Event = (
     | Again
     | Committed
     | Retrying
+    | Throttled
+    | Hooked
     | Failed
     | Doubted
     | Vanished

@@ -4,11 +4,13 @@ The first line names the unit. After it, in the order of time, each line is one 
 
     {"held": "XNAT's number of the resource", "label": …, "folder": …, "time": …, "files": [{…}, …]}
     {"gone": ["path of a file no longer held", …]}
+    {"extra": ["path of a file that is held and was not listed the last time", …]}
 
 ``folder`` is relative to the unit's, so that a renamed unit needs a new first line only; a file has ``path`` (the
 server's own), ``size``, ``md5``, ``mtime_ns``, and ``at`` (relative to ``folder``) where that differs from ``path``.
-Later lines win. A line that is torn or is no JSON is passed over and counted: what it said is found again by hashing,
-so damage costs time and never data. Unknown keys are kept out of the way of older readers by being ignored.
+Later lines win, and each ``extra`` line stands for all before it. A line that is torn or is no JSON is passed over and
+counted: what it said is found again by hashing, so damage costs time and never data. Unknown keys are kept out of the
+way of older readers by being ignored.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ class Replay:
     """What the lines of a ledger add up to.
 
     ``unit`` is its id; ``folder`` is where the unit lay when last recorded, None if no line says; ``files`` are by
-    their path under that folder; ``lines`` were read, of which ``damaged`` made no sense.
+    their path under that folder, and ``extra`` those of them that the last listing of the whole unit did not have;
+    ``lines`` were read, of which ``damaged`` made no sense.
     """
 
     unit: str = ""
     folder: str | None = None
     files: dict[str, Held] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    extra: set[str] = field(default_factory=set)
     lines: int = 0
     damaged: int = 0
 
@@ -71,6 +75,11 @@ def held_line(resource: Resource, files: Iterable[Held]) -> str:
     return _line(resource.id, resource.label, folder, rows, time=resource.unit.last_modified)
 
 
+def rezipped_line(rows: Sequence[Held], label: str) -> str:
+    """The line that says that these members, all of one zip, are held in it as it stands now."""
+    return _line(rows[0].resource, label, rows[0].archive, rows)
+
+
 def _line(resource: str, label: str, folder: str, rows: Sequence[Held], **more: str) -> str:
     prefix = f"{folder}/" if folder else ""
     entry: dict[str, Any] = {"held": resource, "label": label, "folder": folder} | more
@@ -89,6 +98,11 @@ def gone_line(paths: Sequence[str]) -> str:
     return _dump({"gone": list(paths)})
 
 
+def extra_line(paths: Iterable[str]) -> str:
+    """The line that says which of the files held the server does not list."""
+    return _dump({"extra": sorted(paths)})
+
+
 def compacted(unit: Unit, state: Replay) -> str:
     """The shortest ledger that says the same."""
     lines: dict[tuple[str, str, int], list[Held]] = {}
@@ -96,10 +110,11 @@ def compacted(unit: Unit, state: Replay) -> str:
         below = held.at.removesuffix(f"/{held.path}")
         folder = held.archive or (below if below != held.at else "")
         lines.setdefault((held.resource, folder, held.archive_size), []).append(held)
-    return header_line(unit) + "".join(
+    text = "".join(
         _line(resource, state.labels.get(resource, ""), folder, rows)
         for (resource, folder, _), rows in sorted(lines.items())
     )
+    return header_line(unit) + text + (extra_line(state.extra) if state.extra else "")
 
 
 def replay(text: str) -> Replay:
@@ -126,6 +141,9 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
     elif "gone" in entry:
         for path in [_text(path) for path in entry["gone"]]:
             state.files.pop(path, None)
+            state.extra.discard(path)
+    elif "extra" in entry:
+        state.extra = {path for path in map(_text, entry["extra"]) if path in state.files}
     elif "folder" in entry:
         state.unit, state.folder = _text(entry["id"]), _text(entry["folder"])
 

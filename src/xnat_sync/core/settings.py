@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import time
 from typing import Any
 
+from .bandwidth import Timetable, timetable
 from .errors import UsageError
 from .model import Secret
 from .profiles import Profile, Text
@@ -27,8 +28,11 @@ from .values import (
     proxy,
     session_id,
     share,
+    size,
+    size_text,
     time_of_day,
     user,
+    web_address,
     whole,
 )
 
@@ -127,6 +131,19 @@ OPTIONS: Sequence[Option] = (
            "DURATION", mirror=True),
     Option("stop_at", ("--stop-at",), time_of_day, None, "Stop at this time of day; the next run goes on.", "HH:MM",
            mirror=True),
+    Option("max_transfer", ("--max-transfer",), size, None, "Stop after receiving so much; the next run goes on.",
+           "SIZE", mirror=True),
+    Option("bwlimit", ("--bwlimit",), timetable, None, "Most bytes a second, for all transfers together: 50M, or by "
+           "time of day, as in '08:00,10M 18:00,off'.", "RATE", mirror=True),
+    Option("min_free", ("--min-free",), size, 0, "Leave so much of the disk free.", "SIZE", mirror=True),
+    Option("wait_lock", ("--wait-lock",), duration, 0.0, "Wait so long for another run to end.", "DURATION",
+           mirror=True),
+    Option("on_session", ("--on-session",), str, None, "Shell command for each experiment that became complete or "
+           "changed.", "COMMAND", mirror=True),
+    Option("on_end", ("--on-end",), str, None, "Shell command for the end, whatever it is.", "COMMAND", mirror=True),
+    Option("ping", ("--ping",), web_address, None, "URL to ask for after success, for a dead-man's switch.", "URL",
+           mirror=True),
+    Option("projects", (), str, (), "Projects to mirror when none is named.", mirror=True, repeated=True),
     Option("relist", ("--relist",), flag, False, "List every session again, changed or not.", mirror=True,
            profile=False),
     Option("relist_after", ("--relist-after",), duration, 7 * 86400.0, "List a session again after so long, changed "
@@ -196,6 +213,14 @@ class Settings:
     store: str
     max_duration: float | None
     stop_at: time | None
+    max_transfer: int | None
+    bwlimit: Timetable | None
+    min_free: int
+    wait_lock: float
+    on_session: str | None
+    on_end: str | None
+    ping: Secret | None
+    projects: tuple[str, ...]
     relist: bool
     relist_after: float
     delete: bool
@@ -261,7 +286,7 @@ def _parsed(option: Option, given: Text, source: str) -> Any:
         several = [part.strip() for part in given.split(",")] if isinstance(given, str) else given
         return tuple(option.parse(part) for part in several if part)
     except ValueError as error:
-        shown = "" if option.parse in (session_id, Secret) else f" is {without_login(str(given))!r}"
+        shown = "" if option.parse in (session_id, Secret, web_address) else f" is {without_login(str(given))!r}"
         name = "" if source.startswith(("option", "environment")) else f", {option.name}"
         raise UsageError(f"{source}{name}{shown}: {error}") from None
 
@@ -284,7 +309,9 @@ def shown(option: Option, value: object) -> str:
             return "***"
         case float() if option.parse is duration:
             return duration_text(value)
-        case str() if option.name == "password_command":
+        case int() if option.parse is size:
+            return size_text(value)
+        case str() if option.name in ("password_command", "on_session", "on_end"):
             # What is handed to a command may be a secret; which command it is tells where to look.
             return value.split()[0] + (" …" if len(value.split()) > 1 else "") if value.strip() else ""
     return without_login(str(value))

@@ -50,6 +50,14 @@ def size(text: str) -> int:
     return int(Fraction(found[1]) * (1000 if found[3] and power else 1024) ** power)
 
 
+def size_text(count: int) -> str:
+    """Bytes as a setting writes them, in the largest unit that leaves nothing over."""
+    for power, unit in ((40, "T"), (30, "G"), (20, "M"), (10, "K")):
+        if count and count % (1 << power) == 0:
+            return f"{count >> power}{unit}"
+    return str(count)
+
+
 def flag(text: str) -> bool:
     """Yes or no."""
     word = text.strip().lower()
@@ -88,6 +96,14 @@ def host(text: str) -> str:
     if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?", url):
         raise ValueError("a host is written like https://xnat.example.org or https://example.org/xnat")
     return url
+
+
+def web_address(text: str) -> Secret:
+    """The URL of a page to ask for. Whoever knows it may do so as well, so it is a secret."""
+    url = text.strip()
+    if not re.fullmatch(r"https?://[^/\s?#@]+(/[!-~]*)?", url):
+        raise ValueError("a URL is written like https://hc.example.org/ping/1234")
+    return Secret(url)
 
 
 def proxy(text: str) -> str:

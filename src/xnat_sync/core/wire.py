@@ -28,6 +28,8 @@ _JSON_EVENTS: dict[type, str] = {
     events.Began: "began",
     events.Committed: "committed",
     events.Retrying: "retrying",
+    events.Throttled: "throttled",
+    events.Hooked: "hooked",
     events.Failed: "failed",
     events.Doubted: "doubted",
     events.Vanished: "vanished",

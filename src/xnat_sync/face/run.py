@@ -193,6 +193,9 @@ async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
             relist_after=0.0 if settings.relist else settings.relist_after,
             layout=folders,
             store=settings.store,
+            min_free=settings.min_free,
+            bwlimit=settings.bwlimit,
+            on_session=settings.on_session or "",
             policy=policy(settings),
         )
         engine = Engine(client, run.bus, run.mirror, wanted, options, stop)

@@ -26,10 +26,18 @@ GONE_AFTER = 4
 class Attempts:
     """The retry policy of a run, and what it has seen of the server."""
 
-    def __init__(self, client: Client, bus: Bus, policy: retry.Policy) -> None:
+    def __init__(
+        self,
+        client: Client,
+        bus: Bus,
+        policy: retry.Policy,
+        failed: Callable[[ItemError], None] = lambda error: None,
+    ) -> None:
+        """``failed`` is told of each error that is not the end."""
         self._client = client
         self._bus = bus
         self._policy = policy
+        self._failed = failed
         self._unanswered = 0
 
     async def __call__(
@@ -48,6 +56,7 @@ class Attempts:
                 if progress() > mark:
                     tried, mark = 0, progress()
                 tried += 1
+                self._failed(error)
                 after = retry.after(error, tried, self._policy, random.random)
                 if after.verdict is not retry.Verdict.WAIT:
                     await self._gave_up(error)

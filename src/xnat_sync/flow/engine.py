@@ -18,6 +18,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from xnat_sync.core import events, layout, listing, retry, urls
+from xnat_sync.core.bandwidth import Timetable
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
 from xnat_sync.core.model import Experiment, Job, Level, Unit
 from xnat_sync.core.select import Selection
@@ -32,8 +33,11 @@ from .commit import Committer
 from .extras import Extras
 from .fetch import AnyStage, Fetcher
 from .inventory import Lister
+from .manners import Manners
 from .metadata import Metadata
+from .queue import Queue
 from .rename import Renames
+from .space import Space
 from .standing import Standing
 from .walk import Survey, Walker, WalkOptions
 
@@ -54,6 +58,9 @@ class RunOptions:
     max_delete: Share = Share(percent=10.0)  # noqa: RUF009
     layout: layout.Layout = layout.SHORT
     store: str = "files"
+    min_free: int = 0
+    bwlimit: Timetable | None = None
+    on_session: str = ""
     policy: retry.Policy = retry.Policy()  # noqa: RUF009
 
 
@@ -127,8 +134,10 @@ class Engine:
         self._project = selection.target.project
         self._options = options
         self._stop = stop
-        self._attempts = Attempts(client, bus, options.policy)
-        self._fetcher = Fetcher(client, self._attempts, bus, options.jobs, lambda: stop.stopping)
+        manners = Manners(options.jobs, bus, options.bwlimit)
+        self._attempts = Attempts(client, bus, options.policy, manners.failed)
+        self._fetcher = Fetcher(client, self._attempts, bus, manners, options.jobs, lambda: stop.stopping)
+        self._space = Space(mirror, bus, options.min_free)
         self._committer = Committer(bus, mirror)
         self._extras = Extras(bus, mirror)
         renames = Renames(mirror)
@@ -152,7 +161,6 @@ class Engine:
         self._standing = Standing(mirror, bus, layout.METADATA if options.metadata else "")
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
-        self._listing = 0
 
     async def run(self) -> None:
         """Mirror, and tell of it on the bus. Raises ``RunError``, alone or in a group; returns early if stopped."""
@@ -176,6 +184,7 @@ class Engine:
             await self._pass(again)
         if not self._stop.stopping and not self._options.dry_run:
             await self._settle_extras(units)
+            await self._space.give_up()
         if not self._stop.stopping and not self._bus.tally.failed:
             self._selection.complain()
 
@@ -184,9 +193,11 @@ class Engine:
         if all(self._selection.wholly(unit) for unit in units) and self._selection.everything:
             await self._extras.of_dead_units(frozenset(unit.id for unit in units))
         tally = self._bus.tally
-        if self._options.delete and self._extras.found and not tally.failed:
+        if self._options.delete and self._extras.found and not tally.failed and not self._space.aside:
             held = tally.files["skipped"] + tally.files_committed + len(self._extras.found)
             await self._extras.trash(self._options.max_delete.of(held))
+            for unit in {extra.unit for extra in self._extras.found}:
+                await self._standing.lessens(unit)
 
     async def _check_form(self) -> None:
         """Refuse to mix layouts or stores in one mirror; a new mirror takes the form that is asked for."""
@@ -240,16 +251,16 @@ class Engine:
 
     async def _pass(self, units: Sequence[Unit]) -> None:
         unit_send, unit_receive = anyio.create_memory_object_stream[Unit](0)
-        job_send, job_receive = anyio.create_memory_object_stream[Job](self._options.jobs)
-        self._listing = self._options.listers
+        queue = Queue(self._options.listers)
         with self._stop.work():
             async with anyio.create_task_group() as group:
                 group.start_soon(self._feed, units, unit_send)
-                async with job_send, unit_receive, job_receive:
+                async with unit_receive:
                     for _ in range(self._options.listers):
-                        group.start_soon(self._list, unit_receive.clone(), job_send.clone())
+                        group.start_soon(self._list, unit_receive.clone(), queue)
                     for _ in range(self._options.jobs):
-                        group.start_soon(self._work, job_receive.clone())
+                        group.start_soon(self._work, queue)
+            await self._try_aside()
 
     async def _feed(self, units: Sequence[Unit], send: MemoryObjectSendStream[Unit]) -> None:
         async with send:
@@ -257,17 +268,18 @@ class Engine:
                 for unit in units:
                     await send.send(unit)
 
-    async def _list(self, units: MemoryObjectReceiveStream[Unit], jobs: MemoryObjectSendStream[Job]) -> None:
-        async with units, jobs:
+    async def _list(self, units: MemoryObjectReceiveStream[Unit], queue: Queue) -> None:
+        async with units:
             with self._stop.intake():
                 async for unit in units:
-                    await self._survey(unit, jobs)
-        self._listing -= 1
-        if self._listing == 0 and not self._stop.stopping:
+                    await self._survey(unit, queue)
+        if queue.leave() and not self._stop.stopping:
             self._bus(events.ListingEnded())
 
-    async def _survey(self, unit: Unit, jobs: MemoryObjectSendStream[Job]) -> None:
-        if await self._standing.confirm(unit):
+    async def _survey(self, unit: Unit, queue: Queue) -> None:
+        held = await self._standing.confirm(unit, extras=not self._options.delete)
+        if held is not None:
+            self._extras.remember(unit, held)
             self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))
             return
         progress = self._open[unit.id] = _Progress(unit)
@@ -277,19 +289,33 @@ class Engine:
             self._bus(events.Failed(unit.id, unit.label, "", str(error)))
             survey = Survey([], whole=False, again=True)
         progress.whole, progress.again, progress.doubtful = survey.whole, survey.again, survey.doubtful
+        await self._space.foresee()
         progress.jobs = 0 if self._options.dry_run else len(survey.jobs)
         if not progress.jobs:
             await self._close(progress)
             return
         for job in survey.jobs:
-            await jobs.send(job)
+            await queue.put(job)
 
-    async def _work(self, jobs: MemoryObjectReceiveStream[Job]) -> None:
-        async with jobs:
-            async for job in jobs:
-                if self._stop.stopping:
-                    return
+    async def _work(self, queue: Queue) -> None:
+        while (job := await queue.take()) is not None:
+            if self._stop.stopping:
+                return
+            await self._do_if_it_fits(job)
+
+    async def _do_if_it_fits(self, job: Job) -> None:
+        if await self._space.begin(job):
+            try:
                 await self._do(job)
+            finally:
+                self._space.end(job)
+
+    async def _try_aside(self) -> None:
+        """Now that nothing is in hand, do what fits of what did not, the smallest first."""
+        aside, self._space.aside = self._space.aside, []
+        for job in sorted(aside, key=lambda job: job.bytes):
+            if not self._stop.stopping:
+                await self._do_if_it_fits(job)
 
     async def _do(self, job: Job) -> None:
         unit = job.resource.unit
@@ -320,8 +346,7 @@ class Engine:
         if progress.again:
             self._failed.append(unit)
         if not self._options.dry_run:
-            extra = any(found.unit == unit.id for found in self._extras.found)
-            if not progress.whole or progress.vanished or progress.doubtful or extra:
+            if not progress.whole or progress.vanished or progress.doubtful:
                 await self._standing.falls(unit)
             elif self._selection.wholly(unit):
                 await self._standing.stands(unit)

@@ -2,8 +2,10 @@
 
 A file whose size and MD5 are those of a file that is wanted elsewhere in the unit is renamed on the server, so it
 goes to the staging of its new resource, where it is proved like anything staged by an earlier run: nothing is
-fetched. What remains is extra. It is only ever taken away on request, after a listing without any failure, never more
-than is allowed, never when it was changed here, and then into a trash folder.
+fetched. What remains is extra, and the ledger remembers it, so that an unchanged unit's extras are told again without a
+listing. It is only ever taken away on request, after a listing without any failure, never more than is allowed, never
+when it was changed here, and then into a trash folder. From a zip that is still listed members are taken by putting
+together a zip without them; a zip that is not is renamed or taken away whole.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from datetime import UTC, datetime
 import anyio.to_thread
 
 from xnat_sync.core import events, layout, ledger
-from xnat_sync.core.model import Held, Resource, Unit, Want
+from xnat_sync.core.errors import Conflict, ItemError
+from xnat_sync.core.model import Held, OnDisk, Resource, Unit, Want
 from xnat_sync.shell import disk
+from xnat_sync.shell.zipstore import ZipStage, extract
 
 from .bus import Bus
 
@@ -27,7 +31,7 @@ MOVED = "moved here"
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """A file that we hold and the server does not list. ``at`` is relative to the project's folder."""
+    """A file that we hold and the server does not list. Paths are relative to the project's folder."""
 
     unit: str
     folder: str
@@ -35,8 +39,13 @@ class Extra:
 
     @property
     def at(self) -> str:
-        """What lies under the project's folder: the file, or the zip that it is in."""
-        return f"{self.folder}/{self.held.stands_at}" if self.folder else self.held.stands_at
+        """The file, or the member of a zip."""
+        return disk.Mirror.below(self.folder, self.held.at)
+
+    @property
+    def stands_at(self) -> str:
+        """The file, or the zip that it is in."""
+        return disk.Mirror.below(self.folder, self.held.stands_at)
 
 
 class Extras:
@@ -52,17 +61,17 @@ class Extras:
     ) -> None:
         """Settle what ``unit`` holds beside ``targets``, its listed files; ``wanted`` are changed in place."""
         beside = [row for at, row in held.files.items() if at not in targets and at != layout.METADATA]
-        if not beside:
-            return
         gone, extra = await anyio.to_thread.run_sync(self._settle, unit, beside, wanted)
-        if gone:
-            await disk.append_text(self._mirror.ledger_path(unit.id), ledger.gone_line(gone))
-        # What lies in a zip that is still listed stays in it, and is only told.
-        archives = {resource.archive for resource, _ in wanted}
-        kept = [row for row in extra if row.archive in archives]
-        for row in kept:
-            self._bus(events.Extra(unit.id, unit.label, row.at, row.size))
-        self._tell(unit.id, unit.label, unit.folder, [row for row in extra if row not in kept])
+        lines = ledger.gone_line(gone) if gone else ""
+        if (beside_now := {row.at for row in extra}) != held.extra.difference(gone):
+            lines += ledger.extra_line(beside_now)
+        if lines:
+            await disk.append_text(self._mirror.ledger_path(unit.id), lines)
+        self._tell(unit.id, unit.label, unit.folder, extra)
+
+    def remember(self, unit: Unit, held: ledger.Replay) -> None:
+        """Tell of the extras of a unit that is as it was when it was last listed."""
+        self._tell(unit.id, unit.label, unit.folder, [held.files[at] for at in sorted(held.extra)])
 
     def _settle(
         self, unit: Unit, beside: Sequence[Held], wanted: Sequence[tuple[Resource, list[Want]]]
@@ -78,7 +87,7 @@ class Extras:
             standing = disk.stat_of(path)
             if standing is None:
                 gone.append(row.at)
-            elif not row.archive and (standing.size, standing.mtime_ns) == row.stat and places[row.size, row.md5]:
+            elif not row.archive and places[row.size, row.md5] and _as_recorded(path, row, standing):
                 resource, wants, number = places[row.size, row.md5].pop()
                 self._mirror.stage(unit.id, resource.id).take(path, wants[number].local)
                 wants[number] = replace(wants[number], reason=MOVED)
@@ -95,7 +104,10 @@ class Extras:
 
     def _dead(self, alive: frozenset[str]) -> list[tuple[str, ledger.Replay]]:
         found = []
+        known = {self._mirror.ledger_path(unit) for unit in alive}
         for path in self._mirror.ledgers():
+            if path in known:
+                continue
             replay = ledger.replay(disk.read_bytes(path).decode("utf-8", "replace"))
             if replay.unit and replay.unit not in alive and replay.files:
                 found.append((replay.unit, replay))
@@ -125,20 +137,69 @@ class Extras:
         for extra in self.found:
             by_unit[extra.unit].append(extra)
         for unit, extras in by_unit.items():
-            gone = await anyio.to_thread.run_sync(self._take_away, extras, folder)
-            if gone:
-                await disk.append_text(self._mirror.ledger_path(unit), ledger.gone_line(gone))
+            path = self._mirror.ledger_path(unit)
+            replay = ledger.replay(await disk.read_text(path))
+            by_file: defaultdict[str, list[Extra]] = defaultdict(list)
+            for extra in extras:
+                by_file[extra.stands_at].append(extra)
+            for members in by_file.values():
+                try:
+                    lines = await anyio.to_thread.run_sync(self._take_away, members, replay, folder)
+                except ItemError as error:
+                    self._bus(events.Failed(unit, "--delete", members[0].at, str(error)))
+                    continue
+                await disk.append_text(path, lines)
+                for extra in members:
+                    self._bus(events.Trashed(unit, extra.at, extra.held.size))
 
-    def _take_away(self, extras: Sequence[Extra], folder: str) -> list[str]:
-        gone = []
-        for extra in extras:
-            path = self._mirror.path(extra.at)
-            standing = disk.stat_of(path)
-            if standing is not None and (standing.size, standing.mtime_ns) != extra.held.stat:
-                self._bus(events.Failed(extra.unit, "--delete", extra.at, "changed locally; kept as it is"))
-                continue
-            if standing is not None:
-                self._mirror.take_away(extra.at, folder)
-            gone.append(extra.held.at)
-            self._bus(events.Trashed(extra.unit, extra.at, extra.held.size))
-        return gone
+    def _take_away(self, extras: Sequence[Extra], replay: ledger.Replay, folder: str) -> str:
+        """Take away one file, or members of one zip; the ledger's lines for it. Raises ``ItemError``."""
+        first, names = extras[0], {extra.held.at for extra in extras}
+        gone = ledger.gone_line(sorted(names))
+        standing = disk.stat_of(self._mirror.path(first.stands_at))
+        if standing is None:
+            return gone
+        if not _as_recorded(self._mirror.path(first.stands_at), first.held, standing):
+            raise Conflict("changed locally; kept as it is")
+        archive = first.held.archive
+        stay = [row for row in replay.files.values() if archive and row.archive == archive and row.at not in names]
+        if not stay:
+            self._mirror.take_away(first.stands_at, folder)
+            return gone
+        stay = self._without(extras, stay, folder)
+        return gone + ledger.rezipped_line(stay, replay.labels.get(stay[0].resource, ""))
+
+    def _without(self, extras: Sequence[Extra], stay: Sequence[Held], trash: str) -> list[Held]:
+        """Put a zip together anew, without members that go to the trash; the rows of those that stay."""
+        at, archive = extras[0].stands_at, stay[0].archive
+        path = self._mirror.path(at)
+        names = {row.at.removeprefix(f"{archive}/"): row for row in stay}
+        stage = ZipStage(self._mirror.stage(extras[0].unit, stay[0].resource).root)
+        stage.clear()
+        stage.prepare()
+        try:
+            stage.adopt_from(path, names.keys())
+            fresh, files = stage.finish()
+            if files != {local: (row.size, row.md5) for local, row in names.items()}:
+                raise Conflict("members of its zip cannot be read; it is kept as it is")
+            taken = {extra.held.at.removeprefix(f"{archive}/"): extra for extra in extras}
+            places = {
+                local: self._mirror.trash_path(extra.at.replace(archive, archive.removesuffix(".zip"), 1), trash)
+                for local, extra in taken.items()
+            }
+            if extract(path, places) != {local: (extra.held.size, extra.held.md5) for local, extra in taken.items()}:
+                raise Conflict("members of its zip cannot be read; it is kept as it is")
+            standing = self._mirror.replace(fresh, at)
+        finally:
+            stage.clear()
+        return [replace(row, mtime_ns=standing.mtime_ns, archive_size=standing.size) for row in stay]
+
+
+def _as_recorded(path: str, row: Held, standing: OnDisk) -> bool:
+    """Whether a file is still what the ledger says, though it may have been touched; a zip counts as a whole."""
+    if (standing.size, standing.mtime_ns) == row.stat:
+        return True
+    if row.archive or standing.size != row.size:
+        return False
+    found = disk.hash_of(path)
+    return found is not None and found[0].regular and found[1] == row.md5

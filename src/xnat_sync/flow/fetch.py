@@ -24,6 +24,7 @@ from xnat_sync.shell.zipstore import ZipStage
 
 from .attempt import Attempts
 from .bus import Bus
+from .manners import Manners
 from .unpack import Fed, Unpacker
 
 _ZIP_SLACK = 1 << 30
@@ -47,16 +48,24 @@ class Brought:
 
 
 class Fetcher:
-    """Brings jobs' files into staging; at most ``slots`` transfers at once over all jobs."""
+    """Brings jobs' files into staging, with at most ``parallel`` single files of one job at once."""
 
-    def __init__(self, client: Client, attempts: Attempts, bus: Bus, slots: int, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        attempts: Attempts,
+        bus: Bus,
+        manners: Manners,
+        parallel: int,
+        stopping: Callable[[], bool],
+    ) -> None:
         """``stopping`` tells whether nothing new is to be begun."""
         self._client = client
         self._stopping = stopping
         self._attempts = attempts
         self._bus = bus
-        self._slots = anyio.Semaphore(slots)
-        self._parallel = slots
+        self._manners = manners
+        self._parallel = parallel
         self._run = uuid.uuid4().hex
 
     async def bring(self, job: Job, stage: AnyStage) -> Brought:
@@ -114,7 +123,7 @@ class Fetcher:
                     listed,
                     _ZIP_SLACK + 2 * sum(file.size or 0 for file in job.resource.files),
                 )
-                async with self._slots:
+                async with self._manners.slot():
                     await self._zip(job, what, unpacker, missing_bytes, brought)
 
         try:
@@ -131,6 +140,7 @@ class Fetcher:
                 while piece := await answer.read():
                     self._bus(events.Progress(transfer, len(piece)))
                     self._fed(await anyio.to_thread.run_sync(unpacker.feed, piece), brought)
+                    await self._manners.pace(len(piece))
             self._fed(await anyio.to_thread.run_sync(unpacker.finish), brought)
         finally:
             with anyio.CancelScope(shield=True):
@@ -161,7 +171,7 @@ class Fetcher:
                 brought.parked = True
                 return
             path = want.remote.path
-            single = _Single(self._client, self._bus, job, stage, want, self._run)
+            single = _Single(self._client, self._bus, self._manners, job, stage, want, self._run)
             try:
                 landed = await self._attempts(single.what, self._slotted(single), progress=single.progress)
             except Vanished:
@@ -172,26 +182,29 @@ class Fetcher:
                 self._land(brought, landed)
 
     def _slotted(self, single: _Single) -> _Slotted:
-        return _Slotted(self._slots, single)
+        return _Slotted(self._manners, single)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slotted:
     """A single file's attempt, made while holding one of the run's transfer slots."""
 
-    slots: anyio.Semaphore
+    manners: Manners
     single: _Single
 
     async def __call__(self) -> Landed:
-        async with self.slots:
+        async with self.manners.slot():
             return await self.single.attempt()
 
 
 class _Single:
     """One file by a request of its own, its partial kept and gone on with."""
 
-    def __init__(self, client: Client, bus: Bus, job: Job, stage: AnyStage, want: Want, run: str) -> None:
+    def __init__(
+        self, client: Client, bus: Bus, manners: Manners, job: Job, stage: AnyStage, want: Want, run: str
+    ) -> None:
         """``run`` names the run, for partials of which only the run that wrote them can be sure."""
+        self._manners = manners
         self._client = client
         self._run = run
         self._bus = bus
@@ -249,6 +262,7 @@ class _Single:
                 self._bus(events.Progress(transfer, len(piece)))
                 await anyio.to_thread.run_sync(writer.write, piece)
                 self._furthest = max(self._furthest, writer.size)
+                await self._manners.pace(len(piece))
                 if most is not None and writer.size > most:
                     break
         except BaseException:

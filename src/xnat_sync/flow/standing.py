@@ -63,17 +63,22 @@ class Standing:
         """Whether none of the units need be listed."""
         return all(unit.id in self._current for unit in units)
 
-    async def confirm(self, unit: Unit) -> bool:
-        """Whether ``unit`` need not be listed and its files are all as its ledger says; tells of them if so."""
+    async def confirm(self, unit: Unit, *, extras: bool) -> ledger.Replay | None:
+        """What is held of ``unit`` if it need not be listed and its files are all as its ledger says; tells of them.
+
+        ``extras`` says whether it will do with files that were not listed; without it, such a unit is listed.
+        """
         seen = self._seen.get(unit.id)
         if seen is None or unit.id not in self._current:
-            return False
+            return None
         held = await anyio.to_thread.run_sync(self._look, unit)
-        if held is None or (len(held.files), held.bytes) != (seen.files, seen.bytes):
-            return False
-        if held.files:
-            self._bus(events.Skipped(unit.id, unit.label, unit.folder, seen.files, seen.bytes, "unchanged"))
-        return True
+        if held is None or (len(held.files), held.bytes) != (seen.files, seen.bytes) or (held.extra and not extras):
+            return None
+        count = seen.files - len(held.extra)
+        if count:
+            size = seen.bytes - sum(held.files[at].size for at in held.extra)
+            self._bus(events.Skipped(unit.id, unit.label, unit.folder, count, size, "unchanged"))
+        return held
 
     def _look(self, unit: Unit) -> ledger.Replay | None:
         text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
@@ -98,6 +103,14 @@ class Standing:
             unit.id, unit.kind.value, unit.label, unit.subject_id, unit.folder, unit.last_modified, time.time(),
             len(held.files), held.bytes,
         )  # fmt: skip
+        await disk.append_text(self._mirror.index_path, index.line(seen), durable=False)
+
+    async def lessens(self, unit: str) -> None:
+        """Record that files of a unit were taken away of which the server has no more."""
+        if (seen := self._seen.get(unit)) is None:
+            return
+        held = ledger.replay(await disk.read_text(self._mirror.ledger_path(unit)))
+        self._seen[unit] = seen = replace(seen, files=len(held.files), bytes=held.bytes)
         await disk.append_text(self._mirror.index_path, index.line(seen), durable=False)
 
     async def falls(self, unit: Unit) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -17,7 +17,7 @@ from xnat_sync.core import events, ledger
 from xnat_sync.core.model import Job, Resource, Unit
 from xnat_sync.shell import disk
 
-from . import sorting
+from . import archives, sorting
 from .bus import Bus
 from .extras import Extras
 from .inventory import Lister
@@ -76,6 +76,8 @@ class Walker:
         whole = inventory.whole
         if self._options.metadata is not None and self._options.record:
             whole &= await self._options.metadata.keep(unit, held)
+        if self._options.zipped and self._options.record and inventory.whole:
+            held = await self._follow(unit, held, inventory.resources)
         jobs = []
         again = not inventory.whole
         looked = []
@@ -108,6 +110,14 @@ class Walker:
         if held.worth_compacting():
             await disk.replace_text(path, ledger.compacted(unit, held))
         return held
+
+    async def _follow(self, unit: Unit, held: ledger.Replay, resources: Sequence[Resource]) -> ledger.Replay:
+        lines = await anyio.to_thread.run_sync(archives.follow, unit, held, resources, self._mirror)
+        if not lines:
+            return held
+        path = self._mirror.ledger_path(unit.id)
+        await disk.append_text(path, lines)
+        return ledger.replay(await disk.read_text(path))
 
     async def _look(self, resource: Resource, held: ledger.Replay) -> Sorted:
         sort = sorting.zipped if self._options.zipped else sorting.files

@@ -155,6 +155,15 @@ def write_bytes(path: str, data: bytes) -> None:
         file.write(data)
 
 
+def free_bytes(path: str) -> int:
+    """Bytes that this user may still write where ``path`` lies or will lie, as far as the file system tells."""
+    with translated(path):
+        while not os.path.exists(path) and path != os.path.dirname(path):
+            path = os.path.dirname(path)
+        found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def must_be_writable(path: str | None) -> None:
     """Make sure that a file named by the user can be written, before anything else is done. Raises ``UsageError``."""
     if path is not None:
@@ -407,15 +416,21 @@ class Mirror:
         with translated(target):
             os.rename(f"{stage.tree}/{local}", target)
 
-    def take_away(self, at: str, trash: str) -> None:
-        """Move a file to a trash folder, under its own path there, beside what lies there already."""
-        source, target = self.path(at), f"{trash}/{at}"
+    @staticmethod
+    def trash_path(at: str, trash: str) -> str:
+        """A free path in a trash folder for what lay at ``at``, its folders made."""
+        target, number = f"{trash}/{at}", 1
         with translated(target):
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            number = 1
-            while os.path.lexists(target):
-                number += 1
-                target = f"{trash}/{at}~{number}"
+        while os.path.lexists(target):
+            number += 1
+            target = f"{trash}/{at}~{number}"
+        return target
+
+    def take_away(self, at: str, trash: str) -> None:
+        """Move a file to a trash folder, under its own path there, beside what lies there already."""
+        source, target = self.path(at), self.trash_path(at, trash)
+        with translated(target):
             os.rename(source, target)
         self.prune(os.path.dirname(source))
 

@@ -354,7 +354,7 @@ def _translated(what: str) -> Iterator[None]:
     except aiohttp.InvalidURL:
         raise UsageError(f"{what}: the address of the server or the proxy is none") from None
     except aiohttp.ServerTimeoutError as error:
-        raise Transient(f"{what}: the server was silent for too long") from error
+        raise Transient(f"{what}: the server was silent for too long", silent=True) from error
     except aiohttp.ClientConnectorError as error:
         raise Transient(f"{what}: cannot connect ({error.strerror or type(error).__name__})") from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

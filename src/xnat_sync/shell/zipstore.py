@@ -20,7 +20,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -379,6 +379,30 @@ def read_back(path: str) -> ReadBack | None:
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
             return ReadBack(OnDisk(after.st_size, after.st_mtime_ns), files, fault)
     return None
+
+
+def extract(path: str, places: Mapping[str, str]) -> Files:
+    """Write members of a zip to files of their own, durably; those written and proved."""
+    written: Files = {}
+    writer: Writer | None = None
+    with translated(path), _reader(path) as (_, read):
+        try:
+            for event in zipwrite.events(read):
+                match event:
+                    case MemberStart(name=name) if name in places:
+                        writer = Writer(places[name])
+                    case MemberData(data) if writer is not None:
+                        writer.write(data)
+                    case MemberEnd(name=name) if writer is not None:
+                        writer.close(sync=True)
+                        written[name], writer = (writer.size, writer.md5), None
+                    case ZipError() if writer is not None:
+                        writer.drop()
+                        writer = None
+        finally:
+            if writer is not None:
+                writer.drop()
+    return written
 
 
 @contextlib.contextmanager
