@@ -95,6 +95,8 @@ BETWEEN_SHELLS = {
     ("xnat_sync.shell.net", "xnat_sync.shell.cookies"),
     ("xnat_sync.shell.net", "xnat_sync.shell.login"),
     ("xnat_sync.shell.zipstore", "xnat_sync.shell.disk"),
+    ("xnat_sync.shell.command", "xnat_sync.shell.disk"),
+    ("xnat_sync.shell.lock", "xnat_sync.shell.disk"),
 }
 
 Modules = Mapping[str, str]  # by dotted name, its source

@@ -353,3 +353,25 @@ def test_members_of_a_zip_that_was_put_together_anew() -> None:
     rows = [replace(held("a.dcm", folder="scans/4/DICOM.zip"), archive="scans/4/DICOM.zip", archive_size=99)]
     state = ledger.replay(HEADER + ledger.rezipped_line(rows, "DICOM"))
     assert (list(state.files.values()), state.labels) == (rows, {"12": "DICOM"})
+
+
+def test_a_command_has_seen_what_stands_before_its_line() -> None:
+    rows = [held("a.dcm"), held("b.dcm")]
+    text = HEADER + ledger.held_line(DICOM, rows)
+    assert (ledger.replay(text).hooked, ledger.replay(text).changed) == (False, 2)
+    seen = text + ledger.hooked_line(1.5)
+    assert (ledger.replay(seen).hooked, ledger.replay(seen).changed) == (True, 0)
+    assert ledger.replay(ledger.compacted(UNIT, ledger.replay(seen))).hooked
+    assert not ledger.replay(ledger.compacted(UNIT, ledger.replay(text))).hooked
+    changes = {
+        ledger.held_line(DICOM, [replace(rows[0], mtime_ns=1)]): 0,
+        ledger.held_line(DICOM, [replace(rows[0], size=6)]): 1,
+        ledger.held_line(DICOM, [held("c.dcm")]): 1,
+        ledger.gone_line([rows[0].at, rows[1].at]): 2,
+        ledger.gone_line(["never/held"]): 0,
+        HEADER: 0,
+    }
+    for line, count in changes.items():
+        state = ledger.replay(seen + line)
+        assert (state.hooked, state.changed) == (count == 0, count)
+    assert not ledger.replay(seen + ledger.header_line(replace(UNIT, folder="S1/renamed"))).hooked

@@ -278,6 +278,7 @@ WRITTEN: dict[Any, tuple[str, str]] = {
     values.proxy: ("http://one:1", "http://two:2"),
     values.user: ("one", "two"),
     values.session_id: ("0123ABCD", "4567ABCD"),
+    values.web_address: ("https://one.example.org/a", "https://two.example.org/b"),
     str: ("one", "two"),
     Secret: ("one", "two"),
 }
@@ -351,7 +352,11 @@ def test_a_setting_that_is_repeated_collects_its_values(option: Option) -> None:
     one, two = accepted(option)
     if option.repeated:
         both = (option.parse(one), option.parse(two))
-        assert effective(merge({option.name: [one, two]}, {}), option) == (both, f"option {option.flags[0]}")
+        if option.flags:
+            assert effective(merge({option.name: [one, two]}, {}), option) == (both, f"option {option.flags[0]}")
+        else:
+            made = merge({}, {}, Profile("p", {option.name: [one, two]}, "profile p of it"))
+            assert effective(made, option) == (both, "profile p of it")
         assert effective(merge({}, {option.variable: f"{one} , {two},"}), option)[0] == both
         assert effective(merge({option.name: []}, {option.variable: one}), option)[0] == both[:1]
         assert option.default == ()
@@ -374,7 +379,7 @@ REFUSING = [(option, text) for option in OPTIONS if (text := bad(option)) is not
 def test_a_bad_value_is_told_with_its_place_and_what_is_right(option: Option, text: str) -> None:
     with pytest.raises(ValueError, match=r".") as reason:
         option.parse(text)
-    value = "" if option.name == "jsession" else f" is {text!r}"
+    value = "" if option.name in ("jsession", "ping") else f" is {text!r}"
     given: list[tuple[dict[str, str], dict[str, str], Profile | None, str]] = [
         ({}, {name: text}, None, f"environment {name}{value}: ") for name in (option.variable, *option.also)
     ]
@@ -581,3 +586,10 @@ def test_the_variables_of_other_clients_are_known() -> None:
 
 def test_no_password_is_taken_as_an_argument() -> None:
     assert not any(flag in ("--password", "-p", "--pass") for option in OPTIONS for flag in option.flags)
+
+
+def test_a_hook_that_calls_the_program_again_takes_no_filter_from_what_it_is_told() -> None:
+    told = {"XNAT_SYNC_SUBJECT": "S1", "XNAT_SYNC_EXPERIMENT": "S1_MR1", "XNAT_SYNC_JOBS": "2"}
+    assert (merge({}, told).subject, merge({}, told).experiment) == (("S1",), ("S1_MR1",))
+    made = merge({}, told | {"XNAT_SYNC_HOOKED": "1"})
+    assert (made.subject, made.experiment, made.jobs) == ((), (), 2)

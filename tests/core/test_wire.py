@@ -24,6 +24,7 @@ from xnat_sync.core.events import (
     Failed,
     Finished,
     Found,
+    Hooked,
     Landed,
     Listed,
     ListingEnded,
@@ -35,8 +36,10 @@ from xnat_sync.core.events import (
     SessionDone,
     Skipped,
     Tally,
+    Throttled,
     Trashed,
     Vanished,
+    Waiting,
     Warned,
     WindowClosed,
 )
@@ -49,12 +52,15 @@ PROMISED = {
     "listed", "planned", "skipped", "began", "progress", "committed", "retrying", "failed", "vanished", "session_done",
     "window", "ended",
 }  # fmt: skip
-ADDED = {"logged_in", "warned", "extra", "trashed", "doubted"}
+ADDED = {"logged_in", "warned", "extra", "trashed", "doubted", "throttled", "hooked", "waiting"}
 TO_COME: set[str] = set()
 
 # Event -> what its line says beside ``event`` and ``time``; None if it is not logged.
 LINES: list[tuple[Event, str | None, dict[str, Any]]] = [
     (LoggedIn("jdoe", opened=True), "logged_in", {"user": "jdoe", "opened": True}),
+    (Throttled(2, 4), "throttled", {"transfers": 2, "most": 4}),
+    (Waiting("another run", 60.0), "waiting", {"message": "another run", "seconds": 60.0}),
+    (Hooked("E1", "MR", 0), "hooked", {"unit": "E1", "label": "MR", "code": 0, "message": ""}),
     (
         Listed("XNAT_E1", "MR", 2, 30, 400),
         "listed",
@@ -211,6 +217,8 @@ def full() -> Tally:
         Trashed("E1", "S1/i", 5),
         Retrying("r", "reset", 1.0, 1),
         Retrying("r", "reset", 2.0, 2),
+        Hooked("E1", "MR", 0),
+        Hooked("E1", "MR", 1, "ended with 1"),
         Vanished("E1", "r", "d"),
         Failed("E1", "r", "e", "cut"),
         Failed("E1", "r", "", "cut"),
@@ -273,6 +281,7 @@ def test_the_summary_has_every_number_in_its_place() -> None:
         },
         "bytes": {"listed": 402, "new": 30, "changed": 40, "skipped": 80, "received": 95, "again": 9},
         "retries": 2,
+        "hooks": {"run": 2, "failed": 1},
         "missing": ["r: e: cut", "r: all of it: cut", "r: d: vanished on the server"],
     }
     assert json.loads(json.dumps(made)) == made
@@ -298,3 +307,15 @@ def test_a_run_that_did_nothing_has_a_summary_of_zeros() -> None:
     assert set(made["files"].values()) == set(made["bytes"].values()) == {0}
     assert (made["code"], made["name"], made["user"]) == (6, "login", "")
     assert tally == Tally()
+
+
+def test_the_summary_of_all_adds_up() -> None:
+    one = wire.summary(
+        full(), Exit.INCOMPLETE, "", project="P1", seconds=1.5, requests=17, started=NOW, version="0.1.0"
+    )
+    two = wire.summary(Tally(), Exit.OK, "", project="P2", seconds=2.25, requests=3, started=NOW, version="0.1.0")
+    made = wire.summary_of_all([one, two], 3, Exit.INCOMPLETE)
+    assert (made["code"], made["name"], made["projects_asked"], made["projects_complete"]) == (3, "incomplete", 3, 1)
+    assert (made["requests"], made["seconds"], made["projects"]) == (20, 3.75, [one, two])
+    assert made["files"] == one["files"]
+    assert made["bytes"] == one["bytes"]

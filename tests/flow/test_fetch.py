@@ -56,7 +56,9 @@ class Bench:
         bus = Bus(self.told.append)
         async with self.client(idle) as client:
             attempts = Attempts(client, bus, QUICK)
-            return await Fetcher(client, attempts, bus, Manners(jobs, bus), jobs, lambda: self.stopping).bring(job, self.stage)
+            return await Fetcher(client, attempts, bus, Manners(jobs, bus), jobs, lambda: self.stopping).bring(
+                job, self.stage
+            )
 
     @asynccontextmanager
     async def client(self, idle: float) -> AsyncIterator[Client]:

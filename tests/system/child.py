@@ -30,6 +30,15 @@ def become(arguments: list[str], environment: dict[str, str], where: str) -> Non
         # A machine whose clock is wrong, as the command sees it.
         true_time = time.time
         time.time = lambda: true_time() + ahead
+    if beat := environment.get("XNAT_SYNC_TEST_BEAT"):
+        from xnat_sync.core import lock
+
+        lock.BEAT = float(beat)
+    if environment.get("XNAT_SYNC_TEST_BUG"):
+        # A bug in the middle of a run: a promise of the tool, that no input breaks, is broken.
+        from xnat_sync.core import plan
+
+        plan.how = None  # type: ignore[assignment]
     sys.argv = ["xnat-sync", *arguments]
     runpy.run_module("xnat_sync", run_name="__main__")
 

@@ -53,6 +53,8 @@ def timetable(text: str) -> Timetable:
             raise ValueError(_HELP) from None
     if len({start for start, _ in entries}) < len(entries):
         raise ValueError("a timetable names each time of day once")
+    if len(entries) == 1:  # it holds all day
+        return Timetable(((datetime.time(), entries[0][1]),))
     return Timetable(tuple(sorted(entries, key=lambda entry: entry[0])))
 
 

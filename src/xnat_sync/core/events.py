@@ -51,6 +51,14 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another run holds the project's folder; it is waited for up to ``seconds``."""
+
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The project's list was read: so many units are in scope."""
 
@@ -263,6 +271,7 @@ class Ended:
 Event = (
     LoggedIn
     | Warned
+    | Waiting
     | Found
     | Listed
     | ListingEnded
@@ -309,6 +318,8 @@ class Tally:
     bytes_received: int = 0
     bytes_again: int = 0
     retries: int = 0
+    hooks_run: int = 0
+    hooks_failed: int = 0
     files_committed: int = 0
     files: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
@@ -352,6 +363,9 @@ class Tally:
                 self._committed(committed)
             case Retrying():
                 self.retries += 1
+            case Hooked(code=code):
+                self.hooks_run += 1
+                self.hooks_failed += code != 0
             case Failed(unit, resource, path, error):
                 self.failed[unit, resource, path] = error
             case Vanished(unit, resource, path):
@@ -426,3 +440,8 @@ PRECEDENCE = (
     Exit.TRANSFER_LIMIT,
     Exit.VANISHED,
 )
+
+
+def severity(code: Exit) -> int:
+    """The place of a code in the precedence; the least is the worst."""
+    return PRECEDENCE.index(code) if code in PRECEDENCE else len(PRECEDENCE)

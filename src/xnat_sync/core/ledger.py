@@ -5,12 +5,13 @@ The first line names the unit. After it, in the order of time, each line is one 
     {"held": "XNAT's number of the resource", "label": …, "folder": …, "time": …, "files": [{…}, …]}
     {"gone": ["path of a file no longer held", …]}
     {"extra": ["path of a file that is held and was not listed the last time", …]}
+    {"hooked": "seconds since the epoch"}
 
 ``folder`` is relative to the unit's, so that a renamed unit needs a new first line only; a file has ``path`` (the
 server's own), ``size``, ``md5``, ``mtime_ns``, and ``at`` (relative to ``folder``) where that differs from ``path``.
-Later lines win, and each ``extra`` line stands for all before it. A line that is torn or is no JSON is passed over and
-counted: what it said is found again by hashing, so damage costs time and never data. Unknown keys are kept out of the
-way of older readers by being ignored.
+Later lines win, and each ``extra`` line stands for all before it; ``hooked`` says that the user's command has seen all
+that stands before it. A line that is torn or is no JSON is passed over and counted: what it said is found again by
+hashing, so damage costs time and never data. Unknown keys are kept out of the way of older readers by being ignored.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Replay:
 
     ``unit`` is its id; ``folder`` is where the unit lay when last recorded, None if no line says; ``files`` are by
     their path under that folder, and ``extra`` those of them that the last listing of the whole unit did not have;
+    ``hooked`` says that the user's command has seen them as they are, else ``changed`` files are new or gone since.
     ``lines`` were read, of which ``damaged`` made no sense.
     """
 
@@ -39,6 +41,8 @@ class Replay:
     files: dict[str, Held] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     extra: set[str] = field(default_factory=set)
+    hooked: bool = False
+    changed: int = 0
     lines: int = 0
     damaged: int = 0
 
@@ -103,6 +107,11 @@ def extra_line(paths: Iterable[str]) -> str:
     return _dump({"extra": sorted(paths)})
 
 
+def hooked_line(now: float) -> str:
+    """The line that says that the user's command has seen what is held."""
+    return _dump({"hooked": round(now, 3)})
+
+
 def compacted(unit: Unit, state: Replay) -> str:
     """The shortest ledger that says the same."""
     lines: dict[tuple[str, str, int], list[Held]] = {}
@@ -114,7 +123,12 @@ def compacted(unit: Unit, state: Replay) -> str:
         _line(resource, state.labels.get(resource, ""), folder, rows)
         for (resource, folder, _), rows in sorted(lines.items())
     )
-    return header_line(unit) + text + (extra_line(state.extra) if state.extra else "")
+    return (
+        header_line(unit)
+        + text
+        + (extra_line(state.extra) if state.extra else "")
+        + (hooked_line(0) if state.hooked else "")
+    )
 
 
 def replay(text: str) -> Replay:
@@ -137,15 +151,29 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         archive_size = _number(entry["zip"]) if "zip" in entry else None
         read = [_held(folder, resource, file, archive_size) for file in entry["files"]]
         state.labels[resource] = _text(entry.get("label", ""))
-        state.files.update({held.at: held for held in read})
+        for held in read:
+            old = state.files.get(held.at)
+            if old is None or (old.size, old.md5) != (held.size, held.md5):
+                _changes(state)
+            state.files[held.at] = held
     elif "gone" in entry:
         for path in [_text(path) for path in entry["gone"]]:
-            state.files.pop(path, None)
+            if state.files.pop(path, None) is not None:
+                _changes(state)
             state.extra.discard(path)
     elif "extra" in entry:
         state.extra = {path for path in map(_text, entry["extra"]) if path in state.files}
+    elif "hooked" in entry:
+        state.hooked, state.changed = True, 0
     elif "folder" in entry:
-        state.unit, state.folder = _text(entry["id"]), _text(entry["folder"])
+        unit, folder = _text(entry["id"]), _text(entry["folder"])
+        state.hooked &= state.folder in (None, folder)
+        state.unit, state.folder = unit, folder
+
+
+def _changes(state: Replay) -> None:
+    state.hooked = False
+    state.changed += 1
 
 
 def _held(folder: str, resource: str, file: dict[str, Any], archive_size: int | None) -> Held:

@@ -245,11 +245,18 @@ class Settings:
 
 Given = Text | None
 
+# What a command of the user's gets tells it of its experiment by names that also set filters. So a command that calls
+# the program again is told by this variable, and takes no filter from its environment.
+HOOKED = "XNAT_SYNC_HOOKED"
+_OF_HOOKS = frozenset({"XNAT_SYNC_SUBJECT", "XNAT_SYNC_EXPERIMENT"})
+
 
 def merge(flags: Mapping[str, Given], environment: Mapping[str, str], profile: Profile | None = None) -> Settings:
     """The settings that follow. Raises ``UsageError`` that names the value, where it stands, and what is right."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    if environment.get(HOOKED):
+        environment = {name: text for name, text in environment.items() if name not in _OF_HOOKS}
     for option in OPTIONS:  # The host is the first: what a profile holds for its host depends on it.
         foreign = option.bound and profile is not None and _is_foreign(profile, values["host"])
         given, source = _first(option, flags, environment, None if foreign else profile)

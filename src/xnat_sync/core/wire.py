@@ -6,6 +6,8 @@ What stands here is a promise: fields only get added.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -22,6 +24,7 @@ def stamp(now: datetime) -> str:
 _JSON_EVENTS: dict[type, str] = {
     events.LoggedIn: "logged_in",
     events.Warned: "warned",
+    events.Waiting: "waiting",
     events.Listed: "listed",
     events.Planned: "planned",
     events.Skipped: "skipped",
@@ -115,9 +118,33 @@ def summary(
             "again": tally.bytes_again,
         },
         "retries": tally.retries,
+        "hooks": {"run": tally.hooks_run, "failed": tally.hooks_failed},
         "missing": [
             f"{resource}: {path or 'all of it'}: {error}"
             for (_, resource, path), error in list(tally.failed.items())[:100]
         ]
         + [f"{resource}: {path}: vanished on the server" for _, resource, path in list(tally.vanished)[:100]],
+    }
+
+
+def summary_of_all(summaries: Sequence[dict[str, Any]], asked: int, code: Exit) -> dict[str, Any]:
+    """``all.json``: the summaries of several projects that one command mirrored, and their sums."""
+
+    def sums(of: str) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for each in summaries:
+            total.update(each[of])
+        return dict(total)
+
+    return {
+        "code": int(code),
+        "name": code.label,
+        "projects_asked": asked,
+        "projects_complete": sum(each["code"] in (Exit.OK, Exit.VANISHED) for each in summaries),
+        "seconds": round(sum(each["seconds"] for each in summaries), 3),
+        "requests": sum(each["requests"] for each in summaries),
+        "sessions_opened": sum(each["sessions_opened"] for each in summaries),
+        "files": sums("files"),
+        "bytes": sums("bytes"),
+        "projects": list(summaries),
     }

@@ -14,7 +14,7 @@ import typer
 
 from xnat_sync import __version__
 from xnat_sync.core import select
-from xnat_sync.core.errors import ItemError, RunError
+from xnat_sync.core.errors import ItemError, RunError, UsageError
 from xnat_sync.core.select import Target
 from xnat_sync.core.settings import Settings
 from xnat_sync.shell.show import plain, say
@@ -52,9 +52,14 @@ def _program(
 
 @app.command(name="project", epilog="Example: xnat-sync project PTV000 --dest /scratch")
 @with_settings(mirror=True, select=True)
-def project(settings: Settings, projects: Names) -> int:
-    """Mirror whole projects into DIR/PROJECT. The main job."""
-    return run.mirror(settings, [select.parse_target(name, 1) for name in projects])
+def project(
+    settings: Settings, projects: Annotated[list[str] | None, typer.Argument(show_default=False)] = None
+) -> int:
+    """Mirror whole projects into DIR/PROJECT. The main job. Without a name, those that the profile lists."""
+    named = list(dict.fromkeys(projects or settings.projects))
+    if not named:
+        raise UsageError("which project? Name one or more, or list them as 'projects' in a profile")
+    return run.mirror(settings, [select.parse_target(name, 1) for name in named])
 
 
 @app.command(name="subject", epilog="Example: xnat-sync subject PTV000/Haofei01 --dest /scratch")

@@ -30,6 +30,11 @@ def net_options(settings: Settings) -> net.NetOptions:
     )
 
 
+def options_elsewhere(settings: Settings, url: str) -> net.NetOptions:
+    """How the settings want another server to be reached."""
+    return net.NetOptions(ca_bundle=settings.ca_bundle, proxy=settings.proxy or _proxy_of_environment(url))
+
+
 def _proxy_of_environment(url: str) -> str | None:
     """The proxy that ``https_proxy`` and its kin name for ``url``, unless ``no_proxy`` excludes its host."""
     parts = urlsplit(url)

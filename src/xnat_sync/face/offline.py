@@ -13,6 +13,8 @@ from xnat_sync.core.errors import UsageError
 from xnat_sync.core.events import Exit
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.settings import Settings
+from xnat_sync.flow.bus import Bus
+from xnat_sync.flow.hold import Hold
 from xnat_sync.flow.verify import Fault, Verifier
 from xnat_sync.shell import disk, show
 
@@ -44,7 +46,7 @@ async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | N
             await verifier.run()
         counts = Counter(finding.fault for finding in verifier.findings)
         bad += counts[Fault.MISSING] + counts[Fault.CHANGED]
-        forgotten = await verifier.forget() if repair else 0
+        forgotten = await _forget(mirror, verifier) if repair else 0
         sums += [(os.path.join(mirror.root, at), md5) for at, md5 in verifier.sums]
         results.append(_result(mirror, verifier, counts, forgotten))
         if not settings.json:
@@ -54,6 +56,14 @@ async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | N
     if settings.json:
         print(json.dumps(results, indent=2))  # noqa: T201
     return int(Exit.INCOMPLETE if bad else Exit.OK)
+
+
+async def _forget(mirror: disk.Mirror, verifier: Verifier) -> int:
+    """Forget what is wrong, while no run writes here. Raises ``Locked``."""
+    hold = Hold(mirror)
+    await hold.acquire(0.0, Bus())
+    async with hold.kept():
+        return await verifier.forget()
 
 
 def _result(mirror: disk.Mirror, verifier: Verifier, counts: Counter[Fault], forgotten: int) -> dict[str, Any]:

@@ -7,14 +7,17 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 
 from xnat_sync import __version__
 from xnat_sync.core import events, layout, listing, names, urls, window, wire
-from xnat_sync.core.errors import ItemError, ServerUnavailable, Transient, UsageError
+from xnat_sync.core.errors import ItemError, RunError, ServerUnavailable, Transient, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
 from xnat_sync.core.patterns import Patterns
@@ -24,10 +27,13 @@ from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.conduct import conduct, kept_alive
 from xnat_sync.flow.engine import Engine, RunOptions, Stop
+from xnat_sync.flow.hold import Hold
+from xnat_sync.flow.hooks import HookOptions
 from xnat_sync.flow.record import Record
 from xnat_sync.shell import disk, net, show
 
-from . import credentials
+from . import credentials, ending
+from .ending import Ended
 from .enter import enter, policy
 from .planned import Planned
 
@@ -97,10 +103,34 @@ def mirror(settings: Settings, targets: Sequence[Target | str], *, logins: Itera
     return anyio.run(_mirror, settings, targets, logins)
 
 
+class _Meter:
+    """What ``--max-transfer`` counts, over all targets of a command."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._received = 0
+        self._stop: Stop | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be received."""
+        return self._limit is not None and self._received >= self._limit
+
+    def arm(self, stop: Stop) -> None:
+        """From now on stop this run when the limit is reached."""
+        self._stop = stop
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Progress):
+            self._received += event.bytes
+            if self.full and self._stop is not None and not self._stop.stopping:
+                self._stop.soft(grace=0.0)
+
+
 class _Run:
     """One target's run: its bus, display and record."""
 
-    def __init__(self, settings: Settings, project: str) -> None:
+    def __init__(self, settings: Settings, project: str, meter: _Meter) -> None:
         self.settings = settings
         self.project = project
         root = os.path.join(os.path.abspath(settings.dest or "."), names.safe(project))
@@ -111,10 +141,13 @@ class _Run:
         self.record = Record("" if settings.dry_run else folder, settings.log_file, settings.report)
         self.display = display(settings, lambda: self.bus.tally)
         self.planned = Planned()
-        self.bus = Bus(self.display, self.record, self.planned)
+        self.bus = Bus(self.display, self.record, self.planned, meter)
 
     async def flush(self) -> None:
         await self.record.flush()
+
+    def tell(self) -> None:
+        show.say(show.plain(f"{self.project}: {show.standing(self.bus.tally)}"), sys.stderr)
 
 
 class _Door:
@@ -148,95 +181,120 @@ class _Door:
 
 
 async def _mirror(settings: Settings, targets: Sequence[Target | str], logins: Iterator[Login] | None) -> Exit:
-    worst = Exit.OK
-    async with AsyncExitStack() as stack:
-        door = _Door(settings, logins or credentials.candidates(settings), stack)
-        quiet = Bus(show.Quiet(verbose=settings.verbose))
-        for asked in targets:
-            target = await project_of(settings, await door.client(quiet), asked) if isinstance(asked, str) else asked
-            code = await _one(settings, target, door)
-            worst = min(worst, code, key=_severity)
-            if code in _FOR_ALL:
-                break
-    return worst
+    ended: list[Ended] = []
+    meter = _Meter(settings.max_transfer)
+    try:
+        async with AsyncExitStack() as stack:
+            door = _Door(settings, logins or credentials.candidates(settings), stack)
+            quiet = Bus(show.Quiet(verbose=settings.verbose))
+            for asked in targets:
+                target = asked
+                if isinstance(target, str):
+                    target = await project_of(settings, await door.client(quiet), target)
+                ended.append(await _one(settings, target, door, meter))
+                if ended[-1].code in _FOR_ALL:
+                    break
+    except RunError as error:
+        await ending.conclude(settings, ended, len(targets), Exit(error.exit_code))
+        raise
+    code = min((each.code for each in ended), key=events.severity)
+    await ending.conclude(settings, ended, len(targets), code)
+    return code
 
 
 # What ends one target's run like this would end the others' alike; nor may a login that failed be tried again.
 _FOR_ALL = frozenset(
-    {Exit.INTERRUPTED, Exit.TERMINATED, Exit.LOGIN, Exit.UNAVAILABLE, Exit.DISK, Exit.BUG, Exit.WINDOW}
+    {
+        Exit.INTERRUPTED,
+        Exit.TERMINATED,
+        Exit.LOGIN,
+        Exit.UNAVAILABLE,
+        Exit.DISK,
+        Exit.WINDOW,
+        Exit.TRANSFER_LIMIT,
+    }
 )
 
 
-def _severity(code: Exit) -> int:
-    return events.PRECEDENCE.index(code) if code in events.PRECEDENCE else len(events.PRECEDENCE)
-
-
-async def _one(settings: Settings, target: Target, door: _Door) -> Exit:
+async def _one(settings: Settings, target: Target, door: _Door, meter: _Meter) -> Ended:
     wanted, folders = selection(settings, target), layout.parse(settings.layout)
-    run = _Run(settings, target.project)
+    run = _Run(settings, target.project, meter)
     before, opened = door.requests, door.sessions_opened
+    options = RunOptions(
+        jobs=settings.jobs,
+        listers=settings.listers,
+        overwrite=settings.overwrite,
+        dry_run=settings.dry_run,
+        delete=settings.delete,
+        max_delete=settings.max_delete,
+        metadata=settings.metadata,
+        relist_after=0.0 if settings.relist else settings.relist_after,
+        layout=folders,
+        store=settings.store,
+        min_free=settings.min_free,
+        bwlimit=settings.bwlimit,
+        hook=HookOptions(settings.on_session or "", f"{run.record.folder}/hooks.log"),
+        policy=policy(settings),
+    )
 
-    async def work(stop: Stop) -> None:
+    async def mirror_it(stop: Stop, ours: Callable[[], Awaitable[None]]) -> None:
         client: net.Client | None = None
         with stop.intake():
             client = await door.client(run.bus)
-        if client is None:
-            return
-        options = RunOptions(
-            jobs=settings.jobs,
-            listers=settings.listers,
-            overwrite=settings.overwrite,
-            dry_run=settings.dry_run,
-            delete=settings.delete,
-            max_delete=settings.max_delete,
-            metadata=settings.metadata,
-            relist_after=0.0 if settings.relist else settings.relist_after,
-            layout=folders,
-            store=settings.store,
-            min_free=settings.min_free,
-            bwlimit=settings.bwlimit,
-            on_session=settings.on_session or "",
-            policy=policy(settings),
-        )
-        engine = Engine(client, run.bus, run.mirror, wanted, options, stop)
-        await kept_alive(client, engine.run)
+        if client is not None:
+            await kept_alive(client, Engine(client, run.bus, run.mirror, wanted, options, stop, ours).run)
 
-    ending = await conduct(work, tick=run.display.tick, flush=run.flush, until=door.until)
+    async def work(stop: Stop) -> None:
+        meter.arm(stop)
+        if settings.dry_run:
+            await mirror_it(stop, anyio.lowlevel.checkpoint)
+            return
+        await anyio.to_thread.run_sync(run.mirror.prepare)
+        hold, held = Hold(run.mirror), False
+        with stop.intake():
+            await hold.acquire(settings.wait_lock, run.bus)
+            held = True
+        if held:
+            async with hold.kept():
+                await mirror_it(stop, hold.prove)
+
+    end = await conduct(work, tick=run.display.tick, flush=run.flush, tell=run.tell, until=door.until)
+    if meter.full:
+        end.outcome = replace(end.outcome, transfer_limit=True)
+        end.message = end.message or "--max-transfer is reached: the next run goes on from here"
     tally = run.bus.tally
     # Renewals happen below the bus, so the client knows better how many sessions there were.
     tally.sessions_opened = door.sessions_opened - opened
-    code = events.exit_code(tally, ending.outcome)
-    if ending.outcome.window_closed:
+    code = events.exit_code(tally, end.outcome)
+    if end.outcome.window_closed or end.outcome.transfer_limit:
         run.bus(events.WindowClosed(tally.files_planned - tally.files_committed))
-    run.bus(events.Ended(int(code), code.label, ending.message))
+    run.bus(events.Ended(int(code), code.label, end.message))
     run.display.close()
     summary = wire.summary(
-        tally, code, ending.message, project=target.project, seconds=run.record.seconds(),
+        tally, code, end.message, project=target.project, seconds=run.record.seconds(),
         requests=door.requests - before, started=run.record.started, version=__version__,
     )  # fmt: skip
-    await run.record.finish(summary, tally)
+    written = await run.record.finish(summary, tally)
     if tally.failed and not settings.dry_run:
         more = f"the report is {run.record.folder}/report.csv; run again to try for the rest"
-        ending.message = f"{ending.message}; {more}" if ending.message else more
-    _tell(settings, run, code, ending.message, ending.bug, door.requests - before)
-    return code
+        end.message = f"{end.message}; {more}" if end.message else more
+    _tell(settings, run, code, end.message, end.bug, door.requests - before)
+    return Ended(target.project, code, summary, run.record.folder if written else "")
 
 
 def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str, requests: int) -> None:
     if bug:
         show.say(bug, file=sys.stderr)
-    if message:
+    # When the window or the limit ends a night and nothing failed, there is nothing that anybody should do.
+    silent = settings.quiet and code in (Exit.OK, Exit.WINDOW, Exit.TRANSFER_LIMIT)
+    if message and not silent:
         show.say(show.plain(f"xnat-sync: {message}"), file=sys.stderr)
     if settings.dry_run and settings.json:
         show.say(json.dumps(run.planned.rows(), indent=2))
         return
     if settings.dry_run and not settings.quiet and (table := run.planned.table()):
         show.say(table)
-    if (
-        settings.log_format == "json"
-        or (settings.quiet and code is Exit.OK)
-        or (code is Exit.USAGE or (code and not run.bus.tally.units))
-    ):
+    if settings.log_format == "json" or silent or (code is Exit.USAGE or (code and not run.bus.tally.units)):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
     show.say(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds(), requests), file=stream)

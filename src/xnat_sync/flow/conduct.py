@@ -77,11 +77,13 @@ async def conduct(
     *,
     tick: Callable[[], None],
     flush: Callable[[], Awaitable[None]],
+    tell: Callable[[], None],
     until: float | None = None,
 ) -> Ending:
     """Run ``work`` under signals, with the display ticking; every error it ends with becomes part of the result.
 
-    ``until`` is when the window closes, in seconds since the epoch.
+    ``tell`` says where the run stands, when SIGUSR1 asks. ``until`` is when the window closes, in seconds since the
+    epoch.
     """
     stop = Stop()
     received: list[int] = []
@@ -89,7 +91,7 @@ async def conduct(
     ending = Ending()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_watch_signals, stop, received, group.cancel_scope)
+            group.start_soon(_watch_signals, stop, received, tell, group.cancel_scope)
             if until is not None:
                 group.start_soon(_watch_window, until, stop, closed)
             group.start_soon(_tick, tick, flush)
@@ -131,10 +133,18 @@ async def heartbeat(client: Client) -> None:
                 continue
 
 
-async def _watch_signals(stop: Stop, received: list[int], everything: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+async def _watch_signals(
+    stop: Stop, received: list[int], tell: Callable[[], None], everything: anyio.CancelScope
+) -> None:
+    watched = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        watched.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*watched) as signals:
         async for number in signals:
-            received.append(int(number))
+            if number == signal.SIGUSR1:
+                tell()
+                continue
+            received.append(int(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))
             if len(received) == 1:
                 stop.soft()
             else:
@@ -179,9 +189,5 @@ def _ending(error: Exception) -> Ending:
     if bugs:
         text = "".join(traceback.format_exception(error))
         return Ending(Outcome(fatal=Exit.BUG), f"a bug in xnat-sync: {bugs[0]!r}", text)
-    worst = min(reasons, key=lambda leaf: _rank(Exit(leaf.exit_code)))
+    worst = min(reasons, key=lambda leaf: events.severity(Exit(leaf.exit_code)))
     return Ending(Outcome(fatal=Exit(worst.exit_code)), str(worst))
-
-
-def _rank(code: Exit) -> int:
-    return events.PRECEDENCE.index(code)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -32,6 +32,7 @@ from .bus import Bus
 from .commit import Committer
 from .extras import Extras
 from .fetch import AnyStage, Fetcher
+from .hooks import HookOptions, Hooks
 from .inventory import Lister
 from .manners import Manners
 from .metadata import Metadata
@@ -60,7 +61,7 @@ class RunOptions:
     store: str = "files"
     min_free: int = 0
     bwlimit: Timetable | None = None
-    on_session: str = ""
+    hook: HookOptions = HookOptions()  # noqa: RUF009
     policy: retry.Policy = retry.Policy()  # noqa: RUF009
 
 
@@ -126,7 +127,10 @@ class Engine:
         selection: Selection,
         options: RunOptions,
         stop: Stop,
+        ours: Callable[[], Awaitable[None]],
     ) -> None:
+        """``ours`` makes sure that this run may still write, and raises ``Locked`` if it may not."""
+        self._ours = ours
         self._client = client
         self._bus = bus
         self._mirror = mirror
@@ -158,6 +162,7 @@ class Engine:
             ),
         )
         self._renames = renames
+        self._hooks = Hooks(HookOptions() if options.dry_run else options.hook, mirror, bus, lambda: stop.stopping)
         self._standing = Standing(mirror, bus, layout.METADATA if options.metadata else "")
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
@@ -166,6 +171,7 @@ class Engine:
         """Mirror, and tell of it on the bus. Raises ``RunError``, alone or in a group; returns early if stopped."""
         if not self._options.dry_run:
             await anyio.to_thread.run_sync(self._mirror.prepare)
+            await self._space.watch()
         await self._check_form()
         await self._standing.load()
         units: list[Unit] = []
@@ -177,16 +183,23 @@ class Engine:
                 await self._standing.moved(await self._renames.settle(known.values(), folders))
                 self._judge(known)
         self._bus(events.Found(self._project, len(units)))
-        await self._pass(units)
-        if self._failed and not self._stop.stopping:
-            again, self._failed = self._failed, []
-            self._bus(events.SecondPass(tuple(unit.id for unit in again)))
-            await self._pass(again)
+        with self._stop.work():
+            async with anyio.create_task_group() as commands:
+                self._hooks.start(commands)
+                await self._passes(units)
+                self._hooks.close()
         if not self._stop.stopping and not self._options.dry_run:
             await self._settle_extras(units)
             await self._space.give_up()
         if not self._stop.stopping and not self._bus.tally.failed:
             self._selection.complain()
+
+    async def _passes(self, units: Sequence[Unit]) -> None:
+        await self._pass(units)
+        if self._failed and not self._stop.stopping:
+            again, self._failed = self._failed, []
+            self._bus(events.SecondPass(tuple(unit.id for unit in again)))
+            await self._pass(again)
 
     async def _settle_extras(self, units: Sequence[Unit]) -> None:
         """Tell of units that are gone, and take extras away if that is asked for and safe."""
@@ -280,6 +293,7 @@ class Engine:
         held = await self._standing.confirm(unit, extras=not self._options.delete)
         if held is not None:
             self._extras.remember(unit, held)
+            self._hooks.complete(unit)
             self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))
             return
         progress = self._open[unit.id] = _Progress(unit)
@@ -325,6 +339,8 @@ class Engine:
             stage = ZipStage(stage.root)
         try:
             brought = await self._fetcher.bring(job, stage)
+            await self._space.watch()
+            await self._ours()
             whole = await self._committer.commit(job, stage, brought)
             progress.again |= bool(brought.failed)
             progress.vanished |= bool(brought.vanished)
@@ -352,4 +368,6 @@ class Engine:
                 await self._standing.stands(unit)
                 # Partials of what the server has no more would lie there for ever.
                 await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
+        if progress.whole:
+            self._hooks.complete(unit)
         self._bus(events.SessionDone(unit.id, unit.label, unit.folder, progress.whole, progress.changed))

@@ -26,9 +26,21 @@ class Space:
         self._mirror = mirror
         self._bus = bus
         self._min_free = min_free
+        self._place: object = None
         self._in_hand = 0
         self._warned = False
         self.aside: list[Job] = []
+
+    async def watch(self) -> None:
+        """Remember which folder this is, and raise ``DiskTrouble`` when another stands there, or none.
+
+        Where a mount has gone, writing would go on below it, on another disk.
+        """
+        found = await anyio.to_thread.run_sync(disk.identity, self._mirror.root)
+        if self._place is None:
+            self._place = found
+        elif found != self._place:
+            raise DiskTrouble(f"{self._mirror.root} is not what it was: has its disk been unmounted? Run again after")
 
     async def foresee(self) -> None:
         """Warn, once, if more is to come than there is room for."""
@@ -49,6 +61,7 @@ class Space:
 
     async def begin(self, job: Job) -> bool:
         """Whether ``job`` fits beside what is in hand; if not, it is set aside. What was begun must be ended."""
+        await self.watch()
         need = _need(job)
         if await self._room() - self._in_hand < need:
             self.aside.append(job)

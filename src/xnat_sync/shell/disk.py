@@ -31,6 +31,7 @@ _TAG = (
     "# xnat-sync keeps partial downloads here. Backups may leave this folder out; see https://bford.info/cachedir/\n"
 )
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -155,6 +156,17 @@ def write_bytes(path: str, data: bytes) -> None:
         file.write(data)
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells a folder from any other that may stand at its path later; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _trouble(error, path) from error
+    return found.st_dev, found.st_ino
+
+
 def free_bytes(path: str) -> int:
     """Bytes that this user may still write where ``path`` lies or will lie, as far as the file system tells."""
     with translated(path):
@@ -175,9 +187,15 @@ def must_be_writable(path: str | None) -> None:
 
 def append_bytes(path: str, data: bytes) -> None:
     """Append to a log of ours."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    with translated(path), open(os.open(path, flags, 0o666), "ab") as file:
+    with translated(path), open(os.open(path, _APPEND, 0o666), "ab") as file:
         file.write(data)
+
+
+def open_log(path: str) -> int:
+    """A descriptor that appends to a log of ours, its folder made; the caller closes it."""
+    with translated(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, _APPEND, 0o666)
 
 
 def sync_paths(paths: Iterable[str]) -> None:
@@ -481,6 +499,11 @@ class Mirror:
         except BaseException:
             writer.drop()
             raise
+
+    @property
+    def lock_path(self) -> str:
+        """Who may write here."""
+        return f"{self.state}/lock"
 
     @property
     def form_path(self) -> str:

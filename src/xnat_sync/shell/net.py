@@ -311,6 +311,24 @@ class Client:
             self._last_heard = time.monotonic()
 
 
+async def ping(url: str, options: NetOptions) -> bool:
+    """Ask for a page that only wants to be asked for, without a cookie; False if it does not answer well.
+
+    ``options.ca_bundle`` is trusted besides what the system trusts: the page need not be of the XNAT's own site.
+    """
+    context = _more_trust(options.ca_bundle)
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(headers={"User-Agent": USER_AGENT}, timeout=timeout) as http:
+        for _ in range(3):
+            try:
+                async with http.get(URL(url, encoded=True), ssl=context, proxy=options.proxy) as response:
+                    if response.status < 400:
+                        return True
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                continue
+    return False
+
+
 def _names_a_page(path: str) -> bool:
     """Whether a file is asked for that is a web page itself: what comes is then proved by size and MD5, not by kind."""
     return path.partition("?")[0].lower().endswith((".html", ".htm", ".xhtml"))
@@ -336,6 +354,15 @@ def _trust(options: NetOptions) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=bundle)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"the certificates in {bundle} cannot be read: {error}") from None
+
+
+def _more_trust(bundle: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if bundle and os.path.isdir(bundle):
+        context.load_verify_locations(capath=bundle)
+    elif bundle:
+        context.load_verify_locations(cafile=bundle)
+    return context
 
 
 @contextmanager

@@ -55,6 +55,8 @@ def trouble(event: Event) -> str | None:
     match event:
         case events.Warned(message):
             return plain(f"warning: {message}")
+        case events.Hooked(_, label, code, message) if code:
+            return plain(f"warning: {label}: --on-session {message}")
         case events.Failed(_, resource, path, error):
             return plain(f"failed: {resource}{': ' + path if path else ''}: {error}")
         case events.Vanished(_, resource, path):
@@ -95,6 +97,10 @@ class Quiet:
             self._say(line)
         elif self._verbose and isinstance(event, events.Doubted):
             self._say(plain(f"doubted: {event.resource}: {event.counted} files counted, {event.listed} listed"))
+        elif self._verbose and isinstance(event, events.Waiting):
+            self._say(plain(f"waiting: {event.message}"))
+        elif self._verbose and isinstance(event, events.Throttled):
+            self._say(f"{event.transfers} of {event.most} transfers at once, as the server bears it")
         elif self._verbose and isinstance(event, events.Retrying):
             self._say(plain(f"retrying in {event.seconds:.1f} s: {event.what}: {event.error}"))
 
@@ -135,6 +141,8 @@ class Lines(Quiet):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
+        if not self._verbose and isinstance(event, events.Waiting):
+            self._say(plain(f"waiting: {event.message}"))
         if self._verbose and isinstance(event, events.Committed):
             total = sum(entry[1] for entry in event.files)
             self._say(plain(f"done: {event.folder}: {len(event.files)} files, {size(total)}"))
@@ -227,10 +235,15 @@ class JsonLines(Lines):
         super().__init__(tally, sys.stdout)
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, events.Warned):
-            say(trouble(event) or "", sys.stderr)
+        if isinstance(event, events.Warned | events.Hooked):
+            self._warn(event)
         if (line := wire.json_line(event, datetime.now(UTC))) is not None:
             self._say(line)
+
+    @staticmethod
+    def _warn(event: Event) -> None:
+        if (line := trouble(event)) is not None:
+            say(line, sys.stderr)
 
     def tick(self) -> None:
         if self._clock() >= self._next:
