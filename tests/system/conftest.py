@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from system.harness import World, world
+from system.harness import DISK, World, world
 from xnat_embedded import Site, small_site
 
 
@@ -20,3 +23,19 @@ def site() -> Site:
 def here(site: Site, tmp_path: Path) -> Iterator[World]:
     with world(site, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 2 MiB."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root may mount a small file system")
+    path = tmp_path / "scratch"
+    path.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", path], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no small file system can be mounted here")
+    yield path
+    subprocess.run(["umount", "-l", path], capture_output=True, check=False)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from xnat_embedded import Resource, Server, Site
 
 STATE = ".xnat-sync"
+DISK = 2 << 20  # bytes of the small file system
 COMMAND = (sys.executable, "-m", "xnat_sync")
 
 
@@ -76,6 +77,14 @@ def truth(site: Site, project: str = "PTV000") -> dict[str, str]:
         for folder, files in truth_by_resource(site, project).items()
         for path, digest in files.items()
     }
+
+
+def fill(path: Path, leave: int = 0) -> None:
+    """Write until the disk is full, then ``leave`` so many bytes."""
+    with path.open("wb", buffering=0) as ballast, suppress(OSError):
+        while True:
+            ballast.write(bytes(4096))
+    os.truncate(path, max(path.stat().st_size - leave, 0))
 
 
 @dataclass

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from system.harness import STATE, truth
+from system.harness import DISK, STATE, fill, truth
 from system.warm import Run, WarmWorld, warm_world
 from xnat_embedded import EVERY, Fault, Site, Status
-
-DISK = 2 << 20
 
 
 def bytes_of(site: Site) -> int:
@@ -88,22 +83,6 @@ def test_nothing_is_begun_that_would_leave_less_than_min_free(here: WarmWorld) -
     assert here.tree() == truth(here.site)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 2 MiB."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root may mount a small file system")
-    path = tmp_path / "scratch"
-    path.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", path], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("no small file system can be mounted here")
-    yield path
-    subprocess.run(["umount", "-l", path], capture_output=True, check=False)
-
-
 def at_half(here: WarmWorld) -> Run:
     """A run that has received about half."""
     here.site.rate = 200_000
@@ -111,13 +90,6 @@ def at_half(here: WarmWorld) -> Run:
     run = here.begin_mirror()
     assert here.until(lambda: here.data_bytes() - before > bytes_of(here.site) // 2, run)
     return run
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
-        while True:
-            ballast.write(bytes(4096))
 
 
 @pytest.fixture

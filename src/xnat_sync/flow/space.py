@@ -16,6 +16,7 @@ from xnat_sync.shell import disk, show
 from .bus import Bus
 
 _BLOCK = 4096  # bytes that the smallest file takes
+_OURS = 64 << 20  # bytes to leave on any disk, so that ledgers and the summary can still be written
 
 
 class Space:
@@ -85,7 +86,8 @@ class Space:
         )
 
     async def _room(self) -> int:
-        return await anyio.to_thread.run_sync(disk.free_bytes, self._mirror.root) - self._min_free
+        free, total = await anyio.to_thread.run_sync(disk.space, self._mirror.root)
+        return free - max(self._min_free, min(_OURS, total // 32))
 
 
 def _need(job: Job) -> int:

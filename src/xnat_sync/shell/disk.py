@@ -167,13 +167,16 @@ def identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def free_bytes(path: str) -> int:
-    """Bytes that this user may still write where ``path`` lies or will lie, as far as the file system tells."""
+def space(path: str) -> tuple[int, int]:
+    """Bytes that this user may still write where ``path`` lies or will lie, and bytes that there are in all.
+
+    File systems that know of quotas for folders tell of these; of a user's own they do not.
+    """
     with translated(path):
         while not os.path.exists(path) and path != os.path.dirname(path):
             path = os.path.dirname(path)
         found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
 def must_be_writable(path: str | None) -> None:
