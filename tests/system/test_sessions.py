@@ -78,7 +78,7 @@ def test_a_session_killed_before_every_answer_ends_the_run(here: WarmWorld) -> N
 
 def test_late_401s_do_not_undo_the_new_login(here: WarmWorld) -> None:
     """Four workers hang in requests whose session ends; their 401s come one after another, after the new login."""
-    for number, delay in enumerate((0.1, 0.4, 0.7, 1.0), 1):
+    for number, delay in enumerate((1.0, 1.2, 1.4, 1.6), 1):
         here.server.faults.add(Fault(Delay(delay), "zip", nth=number))
     run = here.begin_mirror("--jobs", "4")
     assert here.until(lambda: here.server.counts.requests["zip"] >= 4, run)
