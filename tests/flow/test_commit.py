@@ -15,7 +15,8 @@ from xnat_sync.core.model import Job, Landed, Level, Place, RemoteFile, Resource
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.commit import Committer
 from xnat_sync.flow.fetch import Brought
-from xnat_sync.shell import disk
+from xnat_sync.shell import disk, mirror
+from xnat_sync.shell.mirror import Mirror
 
 FILES = {"a.dcm": b"aaa", "b.dcm": b"bbbb", "sub/c.dcm": b"cc"}
 UNIT = Unit(UnitKind.EXPERIMENT, "P", "XNAT_E00001", "S1_MR1", "S1/S1_MR1")
@@ -25,7 +26,7 @@ class Bench:
     """A mirror, a resource of three files that have landed, and what is told of them."""
 
     def __init__(self, root: Path) -> None:
-        self.mirror = disk.Mirror(str(root / "P"))
+        self.mirror = Mirror(str(root / "P"))
         self.mirror.prepare()
         self.stage = self.mirror.stage(UNIT.id, "101")
         self.stage.prepare()
@@ -224,7 +225,8 @@ async def test_synced_then_renamed_then_synced_then_recorded(
     wants = bench.land()
     if not fresh:
         (bench.folder / "sub").mkdir(parents=True)
-    monkeypatch.setattr(disk, "sync_paths", noting_sync)
+    for module in (disk, mirror):
+        monkeypatch.setattr(module, "sync_paths", noting_sync)
     monkeypatch.setattr(os, "rename", noting_rename)
     monkeypatch.setattr(disk, "append_text", noting_append)
     assert await bench.commit(wants, fresh=fresh)

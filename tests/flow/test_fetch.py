@@ -19,8 +19,8 @@ from xnat_sync.flow.attempt import Attempts
 from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.fetch import Brought, Fetcher
 from xnat_sync.flow.manners import Manners
-from xnat_sync.shell.disk import Stage
 from xnat_sync.shell.net import Client, NetOptions
+from xnat_sync.shell.stage import Stage
 
 SOURCE = random.Random(11)
 SERIES = {f"{number}.dcm": SOURCE.randbytes(20_000) for number in range(10)}

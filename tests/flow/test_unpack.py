@@ -15,7 +15,7 @@ from xnat_sync.core import members
 from xnat_sync.core.model import RemoteFile, Want
 from xnat_sync.core.unzip import ZipError
 from xnat_sync.flow.unpack import Fed, Unpacker
-from xnat_sync.shell.disk import Stage
+from xnat_sync.shell.stage import Stage
 
 FILES = {"a.dcm": b"a" * 300, "sub/b.dcm": b"b" * 500, "c.dcm": b"c" * 70}
 

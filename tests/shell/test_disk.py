@@ -13,6 +13,8 @@ import pytest
 from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError
 from xnat_sync.core.model import OnDisk
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
+from xnat_sync.shell.stage import Stage
 
 
 def md5(data: bytes) -> str:
@@ -205,26 +207,26 @@ def test_a_dangling_link_where_a_folder_must_stand_is_a_conflict(tmp_path: Path)
 
 
 @pytest.fixture
-def mirror(tmp_path: Path) -> disk.Mirror:
-    made = disk.Mirror(str(tmp_path / "P"))
+def mirror(tmp_path: Path) -> Mirror:
+    made = Mirror(str(tmp_path / "P"))
     made.prepare()
     return made
 
 
 @pytest.fixture
-def stage(mirror: disk.Mirror) -> disk.Stage:
+def stage(mirror: Mirror) -> Stage:
     made = mirror.stage("XNAT_E00001", "101")
     made.prepare()
     return made
 
 
-def put(stage: disk.Stage, local: str, data: bytes) -> None:
+def put(stage: Stage, local: str, data: bytes) -> None:
     writer = stage.open_member(local)
     writer.write(data)
     stage.accept(writer, local, durable=True)
 
 
-def test_an_accepted_file_is_whole_and_one_in_hand_is_not(stage: disk.Stage) -> None:
+def test_an_accepted_file_is_whole_and_one_in_hand_is_not(stage: Stage) -> None:
     put(stage, "a.dcm", b"aa")
     put(stage, "sub/deep/b.dcm", b"bbb")
     hand = stage.open_member("c.dcm")
@@ -233,7 +235,7 @@ def test_an_accepted_file_is_whole_and_one_in_hand_is_not(stage: disk.Stage) -> 
     hand.close()
 
 
-def test_a_killed_runs_members_go_and_its_partials_stay(stage: disk.Stage) -> None:
+def test_a_killed_runs_members_go_and_its_partials_stay(stage: Stage) -> None:
     stage.open_member("a.dcm").close()
     part = stage.open_part("b.nii", append=False)
     part.write(b"half")
@@ -247,7 +249,7 @@ def test_a_killed_runs_members_go_and_its_partials_stay(stage: disk.Stage) -> No
     part.close()
 
 
-def test_a_dropped_file_leaves_no_folder_that_a_file_could_trip_over(stage: disk.Stage) -> None:
+def test_a_dropped_file_leaves_no_folder_that_a_file_could_trip_over(stage: Stage) -> None:
     """What was ``sub/deep/a`` when a run was killed may be the file ``sub`` when the next one comes."""
     put(stage, "sub/deep/a.dcm", b"a")
     put(stage, "sub/b.dcm", b"b")
@@ -260,7 +262,7 @@ def test_a_dropped_file_leaves_no_folder_that_a_file_could_trip_over(stage: disk
     assert stage.whole() == {"sub": 10}
 
 
-def test_names_of_any_length_have_a_place_in_staging(stage: disk.Stage) -> None:
+def test_names_of_any_length_have_a_place_in_staging(stage: Stage) -> None:
     local = "/".join(["d" * 200] * 5)
     put(stage, local, b"x")
     assert stage.whole() == {local: 1}
@@ -271,7 +273,7 @@ def test_names_of_any_length_have_a_place_in_staging(stage: disk.Stage) -> None:
 # -- final names ---------------------------------------------------------------------------------------------------
 
 
-def test_a_new_resource_appears_whole_by_one_rename(mirror: disk.Mirror, stage: disk.Stage) -> None:
+def test_a_new_resource_appears_whole_by_one_rename(mirror: Mirror, stage: Stage) -> None:
     put(stage, "a.dcm", b"a")
     put(stage, "sub/b.dcm", b"b")
     assert mirror.appear(stage, "S/E/scans/1/DICOM")
@@ -281,7 +283,7 @@ def test_a_new_resource_appears_whole_by_one_rename(mirror: disk.Mirror, stage: 
 
 @pytest.mark.parametrize("standing", ["file", "folder", "link"])
 def test_nothing_that_stands_is_replaced_by_appearing(
-    mirror: disk.Mirror, stage: disk.Stage, standing: str, tmp_path: Path
+    mirror: Mirror, stage: Stage, standing: str, tmp_path: Path
 ) -> None:
     target = Path(mirror.path("S/E/scans/1/DICOM"))
     target.parent.mkdir(parents=True)
@@ -302,7 +304,7 @@ def test_nothing_that_stands_is_replaced_by_appearing(
         assert os.listdir(target) == (["mine.txt"] if standing == "folder" else [])
 
 
-def test_a_single_file_settles_in_a_folder_that_stands(mirror: disk.Mirror, stage: disk.Stage) -> None:
+def test_a_single_file_settles_in_a_folder_that_stands(mirror: Mirror, stage: Stage) -> None:
     folder = Path(mirror.path("S/E/scans/1/DICOM"))
     folder.mkdir(parents=True)
     (folder / "a.dcm").write_bytes(b"old")
@@ -315,13 +317,13 @@ def test_a_single_file_settles_in_a_folder_that_stands(mirror: disk.Mirror, stag
     assert stage.whole() == {}
 
 
-def test_staging_is_marked_for_backups_to_leave_out(mirror: disk.Mirror) -> None:
+def test_staging_is_marked_for_backups_to_leave_out(mirror: Mirror) -> None:
     tag = Path(mirror.state, "staging", "CACHEDIR.TAG").read_text()
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
 
 
 def test_a_mirror_that_never_was_has_no_runs_and_no_ledgers(tmp_path: Path) -> None:
-    never = disk.Mirror(str(tmp_path / "P"))
+    never = Mirror(str(tmp_path / "P"))
     assert never.runs() == never.ledgers() == []
     assert never.state_bytes() == 0
 
@@ -329,7 +331,7 @@ def test_a_mirror_that_never_was_has_no_runs_and_no_ledgers(tmp_path: Path) -> N
 def test_a_destination_below_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskTrouble):
-        disk.Mirror(str(tmp_path / "file" / "P")).prepare()
+        Mirror(str(tmp_path / "file" / "P")).prepare()
 
 
 # -- state files ---------------------------------------------------------------------------------------------------

@@ -17,20 +17,21 @@ from xnat_sync.flow.bus import Bus
 from xnat_sync.flow.hold import Hold
 from xnat_sync.flow.verify import Fault, Verifier
 from xnat_sync.shell import disk, show
+from xnat_sync.shell.mirror import Mirror
 
 from .tables import aligned
 
 
-def mirrors(dest: str) -> list[disk.Mirror]:
+def mirrors(dest: str) -> list[Mirror]:
     """The mirrors in DEST, or DEST itself if it is one. Raises ``UsageError`` if there is none."""
     root = os.path.abspath(dest)
     if os.path.isdir(f"{root}/{STATE}"):
-        return [disk.Mirror(root)]
+        return [Mirror(root)]
     try:
         names = sorted(os.listdir(root))
     except OSError as error:
         raise UsageError(f"{dest}: {error.strerror}") from None
-    found = [disk.Mirror(f"{root}/{name}") for name in names if os.path.isdir(f"{root}/{name}/{STATE}")]
+    found = [Mirror(f"{root}/{name}") for name in names if os.path.isdir(f"{root}/{name}/{STATE}")]
     if not found:
         raise UsageError(f"there is no mirror in {dest}: name the folder that was given to --dest, or a project in it")
     return found
@@ -58,7 +59,7 @@ async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | N
     return int(Exit.INCOMPLETE if bad else Exit.OK)
 
 
-async def _forget(mirror: disk.Mirror, verifier: Verifier) -> int:
+async def _forget(mirror: Mirror, verifier: Verifier) -> int:
     """Forget what is wrong, while no run writes here. Raises ``Locked``."""
     hold = Hold(mirror)
     await hold.acquire(0.0, Bus())
@@ -66,7 +67,7 @@ async def _forget(mirror: disk.Mirror, verifier: Verifier) -> int:
         return await verifier.forget()
 
 
-def _result(mirror: disk.Mirror, verifier: Verifier, counts: Counter[Fault], forgotten: int) -> dict[str, Any]:
+def _result(mirror: Mirror, verifier: Verifier, counts: Counter[Fault], forgotten: int) -> dict[str, Any]:
     return {
         "mirror": mirror.root,
         "files": verifier.verified.files,
@@ -124,7 +125,7 @@ def status(settings: Settings, dest: str) -> int:
     return int(Exit.OK)
 
 
-def _standing(mirror: disk.Mirror) -> dict[str, Any]:
+def _standing(mirror: Mirror) -> dict[str, Any]:
     seen = index.replay(disk.read_bytes(mirror.index_path).decode("utf-8", "replace")).values()
     runs = sorted(mirror.runs(), reverse=True)
     summaries = [_summary(run) for run in runs[:100]]

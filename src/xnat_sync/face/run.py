@@ -31,6 +31,7 @@ from xnat_sync.flow.hold import Hold
 from xnat_sync.flow.hooks import HookOptions
 from xnat_sync.flow.record import Record
 from xnat_sync.shell import disk, net, show
+from xnat_sync.shell.mirror import Mirror
 
 from . import credentials, ending
 from .ending import Ended
@@ -134,7 +135,7 @@ class _Run:
         self.settings = settings
         self.project = project
         root = os.path.join(os.path.abspath(settings.dest or "."), names.safe(project))
-        self.mirror = disk.Mirror(root)
+        self.mirror = Mirror(root)
         disk.must_be_writable(settings.log_file)
         disk.must_be_writable(settings.report)
         folder = f"{self.mirror.state}/runs/{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

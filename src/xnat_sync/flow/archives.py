@@ -15,9 +15,10 @@ from dataclasses import replace
 from xnat_sync.core import ledger, names, plan
 from xnat_sync.core.model import Held, Resource, Unit
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 
 
-def follow(unit: Unit, held: ledger.Replay, resources: Sequence[Resource], mirror: disk.Mirror) -> str:
+def follow(unit: Unit, held: ledger.Replay, resources: Sequence[Resource], mirror: Mirror) -> str:
     """Rename zips to where their resources are listed now; the ledger's lines for it, ``""`` if there are none."""
     listed = {resource.archive: resource for resource in resources}
     left: defaultdict[str, list[Held]] = defaultdict(list)

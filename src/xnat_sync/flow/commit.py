@@ -17,6 +17,8 @@ from xnat_sync.core import events, ledger
 from xnat_sync.core.errors import Conflict, ItemError
 from xnat_sync.core.model import Held, Job, Landed
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
+from xnat_sync.shell.stage import Stage
 from xnat_sync.shell.zipstore import ZipStage
 
 from .bus import Bus
@@ -28,7 +30,7 @@ _SYNC_THREADS = 4
 class Committer:
     """Gives landed files their final names, and records them."""
 
-    def __init__(self, bus: Bus, mirror: disk.Mirror) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror) -> None:
         self._bus = bus
         self._mirror = mirror
 
@@ -42,11 +44,11 @@ class Committer:
         failed = dict(brought.failed)
         held: list[Held] = []
         whole = not (failed or brought.parked)
-        if landed and (whole or (isinstance(stage, disk.Stage) and not job.fresh)):
-            if isinstance(stage, disk.Stage):
+        if landed and (whole or (isinstance(stage, Stage) and not job.fresh)):
+            if isinstance(stage, Stage):
                 await self._make_durable(stage, landed)
             with anyio.CancelScope(shield=True):
-                if isinstance(stage, disk.Stage):
+                if isinstance(stage, Stage):
                     held = await self._settle(job, stage, landed, failed)
                 else:
                     held, lost = await anyio.to_thread.run_sync(self._replace_zip, job, stage)
@@ -102,28 +104,26 @@ class Committer:
             for local, (size, md5) in files.items()
         ], []  # fmt: skip
 
-    async def _make_durable(self, stage: disk.Stage, landed: Sequence[Landed]) -> None:
+    async def _make_durable(self, stage: Stage, landed: Sequence[Landed]) -> None:
         paths = [f"{stage.tree}/{item.want.local}" for item in landed]
         async with anyio.create_task_group() as group:
             for start in range(min(_SYNC_THREADS, len(paths))):
                 group.start_soon(anyio.to_thread.run_sync, disk.sync_paths, paths[start::_SYNC_THREADS])
 
-    async def _settle(
-        self, job: Job, stage: disk.Stage, landed: Sequence[Landed], failed: dict[str, str]
-    ) -> list[Held]:
+    async def _settle(self, job: Job, stage: Stage, landed: Sequence[Landed], failed: dict[str, str]) -> list[Held]:
         if job.fresh:
             held = await anyio.to_thread.run_sync(self._appear, job, stage, landed)
             if held is not None:
                 return held
         return await anyio.to_thread.run_sync(self._one_by_one, job, stage, landed, failed.__setitem__)
 
-    def _appear(self, job: Job, stage: disk.Stage, landed: Sequence[Landed]) -> list[Held] | None:
+    def _appear(self, job: Job, stage: Stage, landed: Sequence[Landed]) -> list[Held] | None:
         rows = [self._row(job, item, f"{stage.tree}/{item.want.local}") for item in landed]
         disk.sync_paths(stage.folders())
         return rows if self._mirror.appear(stage, job.resource.path) else None
 
     def _one_by_one(
-        self, job: Job, stage: disk.Stage, landed: Sequence[Landed], fail: Callable[[str, str], None]
+        self, job: Job, stage: Stage, landed: Sequence[Landed], fail: Callable[[str, str], None]
     ) -> list[Held]:
         rows, folders = [], set()
         for item in landed:

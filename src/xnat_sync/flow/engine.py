@@ -24,6 +24,7 @@ from xnat_sync.core.model import Experiment, Job, Level, Unit
 from xnat_sync.core.select import Selection
 from xnat_sync.core.values import Share
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 from xnat_sync.shell.net import Client
 from xnat_sync.shell.zipstore import ZipStage
 
@@ -123,7 +124,7 @@ class Engine:
         self,
         client: Client,
         bus: Bus,
-        mirror: disk.Mirror,
+        mirror: Mirror,
         selection: Selection,
         options: RunOptions,
         stop: Stop,

@@ -22,6 +22,7 @@ from xnat_sync.core import events, layout, ledger
 from xnat_sync.core.errors import Conflict, ItemError
 from xnat_sync.core.model import Held, OnDisk, Resource, Unit, Want
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 from xnat_sync.shell.zipstore import ZipStage, extract
 
 from .bus import Bus
@@ -40,18 +41,18 @@ class Extra:
     @property
     def at(self) -> str:
         """The file, or the member of a zip."""
-        return disk.Mirror.below(self.folder, self.held.at)
+        return Mirror.below(self.folder, self.held.at)
 
     @property
     def stands_at(self) -> str:
         """The file, or the zip that it is in."""
-        return disk.Mirror.below(self.folder, self.held.stands_at)
+        return Mirror.below(self.folder, self.held.stands_at)
 
 
 class Extras:
     """Finds and settles the extras of one run."""
 
-    def __init__(self, bus: Bus, mirror: disk.Mirror) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror) -> None:
         self._bus = bus
         self._mirror = mirror
         self.found: list[Extra] = []

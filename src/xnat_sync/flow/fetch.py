@@ -20,6 +20,7 @@ from xnat_sync.core.errors import Broken, ItemError, Refused, Transient, Vanishe
 from xnat_sync.core.model import Job, Landed, RemoteFile, Want
 from xnat_sync.shell import disk
 from xnat_sync.shell.net import Answer, Client
+from xnat_sync.shell.stage import Stage
 from xnat_sync.shell.zipstore import ZipStage
 
 from .attempt import Attempts
@@ -31,7 +32,7 @@ _ZIP_SLACK = 1 << 30
 _PARTIAL = frozenset({200, 206, 412, 416})
 
 
-AnyStage = disk.Stage | ZipStage
+AnyStage = Stage | ZipStage
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ import anyio.to_thread
 from xnat_sync.core import events
 from xnat_sync.core import lock as record
 from xnat_sync.core.errors import Locked
-from xnat_sync.shell import disk
 from xnat_sync.shell.lock import Lock
+from xnat_sync.shell.mirror import Mirror
 
 from .bus import Bus
 
@@ -23,7 +23,7 @@ LOOK_EVERY = 2.0
 class Hold:
     """The lock of a project's folder, for one run."""
 
-    def __init__(self, mirror: disk.Mirror) -> None:
+    def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self._lock = Lock(mirror.lock_path)
 

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from xnat_sync.core import events, ledger
 from xnat_sync.core.model import Unit, UnitKind
 from xnat_sync.shell import command, disk
+from xnat_sync.shell.mirror import Mirror
 
 from .bus import Bus
 
@@ -35,7 +36,7 @@ class HookOptions:
 class Hooks:
     """Runs the command of one run; without a command, does nothing."""
 
-    def __init__(self, options: HookOptions, mirror: disk.Mirror, bus: Bus, stopping: Callable[[], bool]) -> None:
+    def __init__(self, options: HookOptions, mirror: Mirror, bus: Bus, stopping: Callable[[], bool]) -> None:
         """``stopping`` tells whether nothing new is to be begun."""
         self._stopping = stopping
         self._options = options

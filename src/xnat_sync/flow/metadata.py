@@ -10,6 +10,7 @@ from xnat_sync.core import events, layout, ledger, listing, urls
 from xnat_sync.core.errors import BadListing, ItemError
 from xnat_sync.core.model import Held, Level, Place, Resource, Unit, UnitKind
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 from xnat_sync.shell.net import Client
 
 from .attempt import Attempts
@@ -19,7 +20,7 @@ from .bus import Bus
 class Metadata:
     """Keeps the records of experiments for one run."""
 
-    def __init__(self, client: Client, attempts: Attempts, bus: Bus, mirror: disk.Mirror, *, overwrite: bool) -> None:
+    def __init__(self, client: Client, attempts: Attempts, bus: Bus, mirror: Mirror, *, overwrite: bool) -> None:
         self._client = client
         self._attempts = attempts
         self._bus = bus

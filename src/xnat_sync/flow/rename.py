@@ -13,12 +13,13 @@ import anyio.to_thread
 from xnat_sync.core import ledger, names
 from xnat_sync.core.model import Unit
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 
 
 class Renames:
     """Renames units in one mirror."""
 
-    def __init__(self, mirror: disk.Mirror) -> None:
+    def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
 
     async def settle(self, units: Iterable[Unit], folders: Mapping[str, str]) -> list[Unit]:

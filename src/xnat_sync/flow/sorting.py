@@ -12,6 +12,7 @@ from xnat_sync.core import ledger, names, plan
 from xnat_sync.core.model import Held, Member, OnDisk, RemoteFile, Resource, Want
 from xnat_sync.core.plan import Decision, Kind
 from xnat_sync.shell import disk, zipstore
+from xnat_sync.shell.mirror import Mirror
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Sorted:
         self.skipped_bytes[reason] += size
 
 
-def files(resource: Resource, held: ledger.Replay, mirror: disk.Mirror, *, overwrite: bool) -> Sorted:
+def files(resource: Resource, held: ledger.Replay, mirror: Mirror, *, overwrite: bool) -> Sorted:
     """Sort a resource that is kept as files."""
     found = Sorted()
     folder = mirror.path(resource.path)
@@ -74,7 +75,7 @@ def files(resource: Resource, held: ledger.Replay, mirror: disk.Mirror, *, overw
     return found
 
 
-def zipped(resource: Resource, held: ledger.Replay, mirror: disk.Mirror, *, overwrite: bool) -> Sorted:
+def zipped(resource: Resource, held: ledger.Replay, mirror: Mirror, *, overwrite: bool) -> Sorted:
     """Sort a resource that is kept as one zip.
 
     The zip is replaced as a whole, so it is looked at as a whole: as the ledger says, it holds what the ledger says;

@@ -12,6 +12,7 @@ from xnat_sync.core import events
 from xnat_sync.core.errors import DiskTrouble
 from xnat_sync.core.model import Job
 from xnat_sync.shell import disk, show
+from xnat_sync.shell.mirror import Mirror
 
 from .bus import Bus
 
@@ -22,7 +23,7 @@ _OURS = 64 << 20  # bytes to leave on any disk, so that ledgers and the summary 
 class Space:
     """The room of one mirror."""
 
-    def __init__(self, mirror: disk.Mirror, bus: Bus, min_free: int) -> None:
+    def __init__(self, mirror: Mirror, bus: Bus, min_free: int) -> None:
         """``min_free`` bytes are to stay free."""
         self._mirror = mirror
         self._bus = bus

@@ -15,6 +15,7 @@ import anyio.to_thread
 from xnat_sync.core import events, index, ledger
 from xnat_sync.core.model import Unit, UnitKind
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 
 from .bus import Bus
 
@@ -22,7 +23,7 @@ from .bus import Bus
 class Standing:
     """The index of one mirror during one run."""
 
-    def __init__(self, mirror: disk.Mirror, bus: Bus, needs: str = "") -> None:
+    def __init__(self, mirror: Mirror, bus: Bus, needs: str = "") -> None:
         """``needs`` names a file that every experiment must have besides what is listed."""
         self._needs = needs
         self._mirror = mirror

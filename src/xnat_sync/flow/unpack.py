@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from xnat_sync.core import members, plan
 from xnat_sync.core.model import Landed, Want
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError, ZipLimits, ZipReader
-from xnat_sync.shell.disk import Stage, Writer
+from xnat_sync.shell.disk import Writer
+from xnat_sync.shell.stage import Stage
 from xnat_sync.shell.zipstore import ZipStage
 
 

@@ -17,6 +17,7 @@ import anyio.to_thread
 from xnat_sync.core import index, ledger
 from xnat_sync.core.layout import STATE
 from xnat_sync.shell import disk, zipstore
+from xnat_sync.shell.mirror import Mirror
 
 _THREADS = 4
 
@@ -55,7 +56,7 @@ class Verified:
 class Verifier:
     """Verifies one mirror. ``progress`` is told of each file's bytes."""
 
-    def __init__(self, mirror: disk.Mirror, progress: Callable[[int], None]) -> None:
+    def __init__(self, mirror: Mirror, progress: Callable[[int], None]) -> None:
         self._mirror = mirror
         self._progress = progress
         self._known: set[str] = set()

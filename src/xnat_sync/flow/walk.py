@@ -16,6 +16,7 @@ import anyio.to_thread
 from xnat_sync.core import events, ledger
 from xnat_sync.core.model import Job, Resource, Unit
 from xnat_sync.shell import disk
+from xnat_sync.shell.mirror import Mirror
 
 from . import archives, sorting
 from .bus import Bus
@@ -59,7 +60,7 @@ class Survey:
 class Walker:
     """Surveys units for one run."""
 
-    def __init__(self, lister: Lister, bus: Bus, mirror: disk.Mirror, renames: Renames, options: WalkOptions) -> None:
+    def __init__(self, lister: Lister, bus: Bus, mirror: Mirror, renames: Renames, options: WalkOptions) -> None:
         self._lister = lister
         self._renames = renames
         self._bus = bus

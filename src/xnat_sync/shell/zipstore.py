@@ -1,6 +1,6 @@
 """A resource kept as one zip: staged as a growing ``.part`` that is its own state, and read back.
 
-``ZipStage`` is to ``--store zip`` what ``disk.Stage`` is to files. A member that streams is written straight behind the
+``ZipStage`` is to ``--store zip`` what ``Stage`` is to files. A member that streams is written straight behind the
 last whole one, under a header that no reader believes until it is replaced in one write; a single file grows in
 ``parts``, where it can be gone on with, and is copied in when it is whole. What a kill or a power cut leaves is whole
 members and then something else: ``prepare`` cuts that off by the headers alone, and ``verified`` proves each member
@@ -30,7 +30,8 @@ from xnat_sync.core.model import OnDisk
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError
 from xnat_sync.core.zipwrite import Files, Member, Read
 
-from .disk import PIECE, Stage, Writer, translated
+from .disk import PIECE, Writer, translated
+from .stage import Stage
 
 _NOFOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0)  # what turns out to be a pipe does not hold us up
@@ -96,7 +97,7 @@ class MemberWriter(Writer):
 
 
 class ZipStage:
-    """The staging folder of one resource that is kept as a zip; used like ``disk.Stage``.
+    """The staging folder of one resource that is kept as a zip; used like ``Stage``.
 
     Who is done with it calls ``close``, whatever happened; only ``prepare`` opens it again.
     """
