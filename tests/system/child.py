@@ -15,6 +15,20 @@ import time
 import warnings
 from typing import Any
 
+from blockbuster import BlockBuster
+
+
+def refuse_to_block() -> None:
+    """From now on a call in the event loop that may block is an error, but for what is printed and for the lookup of logins."""
+    guard = BlockBuster()
+    for function in guard.functions.values():
+        # The terminal is drawn from the loop, at most ten times a second.
+        function.can_block_in("xnat_sync/shell/show.py", {"say", "bar", "tick", "close", "__init__", "__call__"})
+        # Logins are looked up before anything is under way; a password may even be asked for.
+        function.can_block_in("xnat_sync/face/kept.py", {"read_private", "forget"})
+        function.can_block_in("xnat_sync/face/passwords.py", {"of"})
+    guard.activate()
+
 
 def become(arguments: list[str], environment: dict[str, str], where: str) -> None:
     """Run the command with its streams in the files ``in``, ``out`` and ``err`` of a folder."""
@@ -39,6 +53,7 @@ def become(arguments: list[str], environment: dict[str, str], where: str) -> Non
         from xnat_sync.core import plan
 
         plan.how = None  # type: ignore[assignment]
+    refuse_to_block()
     sys.argv = ["xnat-sync", *arguments]
     runpy.run_module("xnat_sync", run_name="__main__")
 

@@ -254,7 +254,7 @@ def test_https_is_meant_where_nothing_is_said(here: World) -> None:
 
 
 def test_a_heartbeat_keeps_the_session_alive_through_a_long_transfer(here: World) -> None:
-    here.site.timeout_s = 4
+    here.site.timeout_s = 6
     session = here.server.open_session("demo")
     scan = "PTV000/Haofei01/Haofei01_MR1/4"
     size = sum(len(data) for data in _scan(here.site))
@@ -262,7 +262,7 @@ def test_a_heartbeat_keeps_the_session_alive_through_a_long_transfer(here: World
     done = here.run("scan", scan, "--dest", str(here.dest), "--jsession", "-", env=NOBODY, stdin=session)
     assert done.code == 0, done
     beats = [exchange for exchange in here.server.log if exchange.kind == "auth"]
-    assert len(beats) >= 4
+    assert len(beats) >= 3
     assert here.server.sessions == {"demo": [session]}
 
 

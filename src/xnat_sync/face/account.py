@@ -6,6 +6,8 @@ import json
 import time
 from datetime import UTC, datetime
 
+import anyio.to_thread
+
 from xnat_sync.core import events, urls
 from xnat_sync.core.errors import ItemError, XnatSyncError
 from xnat_sync.core.model import LoginKind, Secret
@@ -37,7 +39,7 @@ async def login(settings: Settings) -> int:
         asked = client.login.user
         pasted = client.login.kind in _OTHERS
         session = kept.Session(client.user, asked, Secret(client.session_id), pasted, client.cookies)
-        path = kept.write_session(url, session)
+        path = await anyio.to_thread.run_sync(kept.write_session, url, session)
         client.leave_open()
         if before is not None and not before.pasted and before.session_id != session.session_id:
             await _close(settings, url, before)
@@ -54,7 +56,7 @@ async def login_token(settings: Settings, *, show: bool) -> int:
     client = await enter(settings, Bus(Quiet(verbose=settings.verbose)))
     try:
         token = await client.issue_token()
-        path = kept.write_token(url, token)
+        path = await anyio.to_thread.run_sync(kept.write_token, url, token)
     finally:
         await client.__aexit__()
     if settings.json:

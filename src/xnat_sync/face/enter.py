@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 
 from xnat_sync.core import events, retry, token, values
 from xnat_sync.core.errors import ItemError, UsageError
@@ -108,7 +109,7 @@ async def _renewed_token(client: net.Client, url: str, bus: Bus) -> float | None
             when = "" if old.ends is None else f"; it ends {credentials.moment(old.ends)}"
             bus(events.Warned(f"the kept alias token could not be renewed ({error}){when}"))
         else:
-            path = kept.write_token(url, fresh)
+            path = await anyio.to_thread.run_sync(kept.write_token, url, fresh)
             if client.login.kind is LoginKind.TOKEN:
                 client.renew_with(credentials.by_token(fresh, path))
     return client.login.ends

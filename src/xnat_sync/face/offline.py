@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from typing import Any
 
+import anyio.to_thread
+
 from xnat_sync.core import index
 from xnat_sync.core.errors import UsageError
 from xnat_sync.core.events import Exit
@@ -41,7 +43,7 @@ async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | N
     """Hash every file again; exit 3 if any is missing or changed."""
     results, sums = [], []
     bad = 0
-    for mirror in mirrors(dest):
+    for mirror in await anyio.to_thread.run_sync(mirrors, dest):
         with show.bar(f"verifying {os.path.basename(mirror.root)}", quiet=settings.quiet or settings.json) as progress:
             verifier = Verifier(mirror, progress)
             await verifier.run()
@@ -53,7 +55,7 @@ async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | N
         if not settings.json:
             _tell(settings, results[-1])
     if md5sum is not None:
-        _export(md5sum, sums)
+        await anyio.to_thread.run_sync(_export, md5sum, sums)
     if settings.json:
         print(json.dumps(results, indent=2))  # noqa: T201
     return int(Exit.INCOMPLETE if bad else Exit.OK)

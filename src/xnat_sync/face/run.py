@@ -219,7 +219,7 @@ _FOR_ALL = frozenset(
 
 async def _one(settings: Settings, target: Target, door: _Door, meter: _Meter) -> Ended:
     wanted, folders = selection(settings, target), layout.parse(settings.layout)
-    run = _Run(settings, target.project, meter)
+    run = await anyio.to_thread.run_sync(_Run, settings, target.project, meter)
     before, opened = door.requests, door.sessions_opened
     options = RunOptions(
         jobs=settings.jobs,

@@ -66,7 +66,7 @@ class Verifier:
 
     async def run(self) -> None:
         """Hash everything; findings end up sorted by path."""
-        ledgers = iter(self._mirror.ledgers())
+        ledgers = iter(await anyio.to_thread.run_sync(self._mirror.ledgers))
         async with anyio.create_task_group() as group:
             for _ in range(_THREADS):
                 group.start_soon(self._take, ledgers)

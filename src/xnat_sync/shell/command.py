@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping
 
 import anyio
+import anyio.to_thread
 from anyio.abc import Process
 
 from xnat_sync.core.settings import HOOKED
@@ -30,7 +31,7 @@ async def run(command: str, facts: Mapping[str, str], output: str = "") -> int:
     """
     kept = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     environment = kept | {name: _harmless(value) for name, value in facts.items()} | {HOOKED: "1"}
-    log = disk.open_log(output) if output else None
+    log = await anyio.to_thread.run_sync(disk.open_log, output) if output else None
     try:
         process = await anyio.open_process(
             ["/bin/sh", "-c", command],
