@@ -37,6 +37,9 @@ from .login import LoginKeeper, Reply
 
 USER_AGENT = f"xnat-sync/{__version__}"
 READ_BUFFER = 1 << 20
+# A step in a worker thread costs about as much as hashing 64 KiB: fewer and larger pieces are cheaper.
+PIECE = 1 << 19
+GATHER = 0.02  # seconds: what comes slowly is not held back, lest a killed run lose it
 # All of a login's answer, and enough of a web page to know it by.
 _SHORT = 8192
 # How often a request is repeated, each time with a fresh login, before it is given up as never logged in.
@@ -74,14 +77,32 @@ class Answer:
         self.last_modified = response.headers.get("Last-Modified", "")
         self.content_range = response.headers.get("Content-Range", "")
         self.content_length = response.content_length
+        self._broken: Exception | None = None
 
     async def read(self) -> bytes:
-        """The next piece of the body, all that has arrived by now; ``b""`` at its end.
+        """The next piece of the body: ``PIECE`` bytes or more where they come fast, what has come where they do not.
 
-        Raises ``Transient`` if the connection breaks or is silent for too long.
+        It is ``b""`` at the end.         What had come before the connection broke, or fell silent for too long, is still given; the
+        next call raises ``Transient`` for it.
         """
-        with _translated(self._what):
-            return await self._response.content.readany()
+        if self._broken is not None:
+            raise self._broken
+        pieces: list[bytes] = []
+        size = 0
+        enough = time.monotonic() + GATHER
+        try:
+            while size < PIECE and (not pieces or time.monotonic() < enough):
+                with _translated(self._what):
+                    piece = await self._response.content.readany()
+                if not piece:
+                    break
+                pieces.append(piece)
+                size += len(piece)
+        except Transient as error:
+            if not pieces:
+                raise
+            self._broken = error
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class Client:
