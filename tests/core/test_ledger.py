@@ -350,7 +350,7 @@ def test_extras_are_remembered_until_a_later_line_says_otherwise() -> None:
 
 
 def test_members_of_a_zip_that_was_put_together_anew() -> None:
-    rows = [replace(held("a.dcm", folder="scans/4/DICOM.zip"), archive="scans/4/DICOM.zip", archive_size=99)]
+    rows = [held("a.dcm", folder="scans/4/DICOM.zip")._replace(archive="scans/4/DICOM.zip", archive_size=99)]
     state = ledger.replay(HEADER + ledger.rezipped_line(rows, "DICOM"))
     assert (list(state.files.values()), state.labels) == (rows, {"12": "DICOM"})
 
@@ -364,8 +364,8 @@ def test_a_command_has_seen_what_stands_before_its_line() -> None:
     assert ledger.replay(ledger.compacted(UNIT, ledger.replay(seen))).hooked
     assert not ledger.replay(ledger.compacted(UNIT, ledger.replay(text))).hooked
     changes = {
-        ledger.held_line(DICOM, [replace(rows[0], mtime_ns=1)]): 0,
-        ledger.held_line(DICOM, [replace(rows[0], size=6)]): 1,
+        ledger.held_line(DICOM, [rows[0]._replace(mtime_ns=1)]): 0,
+        ledger.held_line(DICOM, [rows[0]._replace(size=6)]): 1,
         ledger.held_line(DICOM, [held("c.dcm")]): 1,
         ledger.gone_line([rows[0].at, rows[1].at]): 2,
         ledger.gone_line(["never/held"]): 0,

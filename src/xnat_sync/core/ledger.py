@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .model import Held, Resource, Unit
@@ -148,14 +148,16 @@ def replay(text: str) -> Replay:
 def _apply(state: Replay, entry: dict[str, Any]) -> None:
     if "held" in entry:
         folder, resource = _text(entry["folder"]), _text(entry["held"])
-        archive_size = _number(entry["zip"]) if "zip" in entry else None
-        read = [_held(folder, resource, file, archive_size) for file in entry["files"]]
+        archive, archive_size = (folder, _number(entry["zip"])) if "zip" in entry else ("", 0)
+        prefix = f"{folder}/" if folder else ""
+        read = [_held(prefix, resource, file, archive, archive_size) for file in entry["files"]]
         state.labels[resource] = _text(entry.get("label", ""))
+        files = state.files
         for held in read:
-            old = state.files.get(held.at)
-            if old is None or (old.size, old.md5) != (held.size, held.md5):
+            old = files.get(held.at)
+            if old is None or old.md5 != held.md5 or old.size != held.size:
                 _changes(state)
-            state.files[held.at] = held
+            files[held.at] = held
     elif "gone" in entry:
         for path in [_text(path) for path in entry["gone"]]:
             if state.files.pop(path, None) is not None:
@@ -176,11 +178,13 @@ def _changes(state: Replay) -> None:
     state.changed += 1
 
 
-def _held(folder: str, resource: str, file: dict[str, Any], archive_size: int | None) -> Held:
-    path, at = _text(file["path"]), _text(file.get("at", file["path"]))
-    size, mtime_ns = _number(file["size"]), _number(file["mtime_ns"])
-    row = Held(f"{folder}/{at}" if folder else at, path, size, _text(file["md5"]), mtime_ns, resource)
-    return row if archive_size is None else replace(row, archive=folder, archive_size=archive_size)
+def _held(prefix: str, resource: str, file: dict[str, Any], archive: str, archive_size: int) -> Held:
+    path, size, md5, mtime_ns = file["path"], file["size"], file["md5"], file["mtime_ns"]
+    at = file.get("at", path)
+    # In one go, since this is asked a million times; bool is an int, and no number here.
+    if not (type(path) is type(at) is type(md5) is str and type(size) is type(mtime_ns) is int):
+        raise TypeError("not a file")
+    return Held(prefix + at, path, size, md5, mtime_ns, resource, archive, archive_size)
 
 
 def _text(value: object) -> str:

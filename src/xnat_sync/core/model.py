@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
+from typing import NamedTuple
 
 
 class Level(StrEnum):
@@ -131,10 +132,10 @@ class Resource:
         return f"{self.unit.label}{level} {self.label or self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """What the ledger says of a file that we wrote or adopted. ``at`` is relative to the unit's folder.
 
+    A tuple, since a mirror may hold a million of these, and each night makes all of them anew.
     A member of a resource's zip lies at ``archive/…``; ``mtime_ns`` and ``archive_size`` are then the zip's.
     """
 

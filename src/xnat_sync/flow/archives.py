@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from xnat_sync.core import ledger, names, plan
 from xnat_sync.core.model import Held, Resource, Unit
@@ -41,10 +40,9 @@ def follow(unit: Unit, held: ledger.Replay, resources: Sequence[Resource], mirro
         mirror.replace(source, target)
         mirror.prune(source.rpartition("/")[0])
         moved = [
-            replace(row, at=f"{resource.archive}{row.at[len(archive):]}", resource=resource.id,
-                    archive=resource.archive)
+            row._replace(at=resource.archive + row.at[len(archive) :], resource=resource.id, archive=resource.archive)
             for row in rows
-        ]  # fmt: skip
+        ]
         lines += ledger.gone_line([row.at for row in rows]) + ledger.rezipped_line(moved, resource.label)
     return lines
 

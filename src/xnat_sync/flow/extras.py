@@ -193,7 +193,7 @@ class Extras:
             standing = self._mirror.replace(fresh, at)
         finally:
             stage.clear()
-        return [replace(row, mtime_ns=standing.mtime_ns, archive_size=standing.size) for row in stay]
+        return [row._replace(mtime_ns=standing.mtime_ns, archive_size=standing.size) for row in stay]
 
 
 def _as_recorded(path: str, row: Held, standing: OnDisk) -> bool:

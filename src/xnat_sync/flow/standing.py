@@ -89,10 +89,15 @@ class Standing:
         if self._needs and unit.kind is UnitKind.EXPERIMENT and self._needs not in held.files:
             return None
         base = self._mirror.path(unit.folder)
-        for at, stat in {(record.stands_at, record.stat) for record in held.files.values()}:
-            standing = disk.stat_of(f"{base}/{at}")
-            if standing is None or (standing.size, standing.mtime_ns) != stat:
-                return None
+        seen: set[tuple[str, int, int]] = set()
+        for row in held.files.values():
+            if not row.archive:
+                if not disk.stands(f"{base}/{row.at}", row.size, row.mtime_ns):
+                    return None
+            elif (zipped := (row.archive, row.archive_size, row.mtime_ns)) not in seen:
+                seen.add(zipped)
+                if not disk.stands(f"{base}/{zipped[0]}", *zipped[1:]):
+                    return None
         return held
 
     async def stands(self, unit: Unit) -> None:

@@ -114,6 +114,17 @@ def stat_of(path: str) -> OnDisk | None:
     return OnDisk(found.st_size, found.st_mtime_ns, stat.S_ISREG(found.st_mode))
 
 
+def stands(path: str, size: int, mtime_ns: int) -> bool:
+    """Whether what stands at ``path`` has this size and time: the one question asked of each file every night."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise trouble(error, path) from error
+    return found.st_size == size and found.st_mtime_ns == mtime_ns
+
+
 def hash_of(path: str) -> tuple[OnDisk, str] | None:
     """Size, time and MD5 of the regular file at ``path``; None if it is not there or changes while it is read."""
     try:

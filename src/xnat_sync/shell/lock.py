@@ -1,42 +1,36 @@
 """The lock of a project's folder: of all runs on all hosts that share it, one writes.
 
-The file ``lock`` says who holds it (``core.lock``). It needs nothing of the file system but that one rename or unlink
-of a name wins, and that a folder lists what was created in it before: so it holds on NFS and Lustre, and where
-``flock`` lies.
+The file ``lock`` says who holds it (``core.lock``). It needs of the file system only that of a rename and an unlink of
+one name one comes first, and that a folder lists what was created in it before. So it works on NFS and Lustre, where
+hard links are refused, and where ``flock`` lies.
 
-Who wants the lock first writes a *candidate*, ``lock.TOKEN``: its own record under a name that is never used again.
-Then, in this order, it
+Who wants the lock writes a *candidate*: its own record, under a name that is never used again. Then it looks, and if
+the lock is free or stale, renames the candidate to ``lock``, and beats. To beat is to
 
-1. looks whether the lock is free or stale, and leaves if it is not;
-2. unlinks the candidates of all others;
-3. looks again;
-4. renames its own candidate to ``lock``.
+1. write the own record anew, in place;
+2. unlink all candidates;
+3. look whether ``lock`` is still the own record.
 
-Who holds the lock beats in the same order: it writes its record anew in place, unlinks all candidates, and looks
-whether ``lock`` is still its own. To let go it marks its record, in place, as released. Nobody unlinks ``lock``: it
-would take one look and one unlink, and between the two the lock may have become another's.
+A beat comes back only within ``LEASE`` of its first step, else it is done again. So who is back from one holds the
+lock, and nobody takes it until silence counts again. For who looked before the record was written (1) had its candidate
+ready by then: it is unlinked (2), or has become ``lock`` and is seen (3). And who looks later sees a record just
+written. No step has a time limit: who sleeps for hours before its rename finds its candidate gone, or replaces what was
+silent all that time. A holder who slept, or hung in a dead NFS mount, and was given up meanwhile, learns that from its
+next beat; ``overdue`` says when one is due before anything else is written.
 
-Two never replace one lock. Say that X renames, then Y, and that Y looked (3) before X renamed, or it would have seen X
-there. If Y listed (2) X's candidate, it unlinked that before it looked, so before X renamed, which then failed. If it
-did not, X wrote its candidate after Y listed, so X listed after Y had written; X unlinked Y's before it renamed, and
-then Y's rename failed. No step has a time limit: who sleeps for hours before any of them finds its candidate gone, or
-replaces what is stale still.
+Of those who race, each may be replaced by the next before its first beat is over; the last one to rename is not, so one
+always wins. What is left of a killed one is a candidate that nobody will rename, and the next beat unlinks it. To let
+go, a holder marks its record, in place, as released. Nobody unlinks ``lock``: that takes a look and an unlink, and
+between the two the lock may have become another's.
 
-A beat is a promise: who is back from one holds the lock, and nobody takes it until silence counts again. For who looked
-(3) before the record was written anew has its candidate unlinked by this beat, or has renamed it by then and is seen;
-and who looks later sees a record just written. So who slept, or hung in a dead NFS mount, and was given up meanwhile,
-learns that from its next beat, and ``overdue`` says when one is due before anything else is written. An acquire ends
-with a beat, so it makes the same promise.
-
-Two that want the lock at once may unlink each other's candidates. Then both fail, wait for a moment of random length,
-and try again. What is left of a killed one is a candidate that nobody will rename, and the next beat unlinks it.
-
-On NFS, a client may answer from its cache what was true a minute ago. It drops what it has cached of a folder when its
-own change there shows it that others have changed it too: so every list and every look comes after one. To a lock
-that is not there at all it does not rename, but link, since the server refuses a link where something stands, whatever
-the client believed. A reply that was lost on the way makes an error of what was done: so no error of these counts, but
-what ``lock`` says then. Ages are taken between two times of the same file system, the candidate's and the lock's; on
-Lustre these are the clocks of the clients, so those must agree to within minutes.
+An NFS client may answer from its cache what was true a minute ago. It lists anew after a change of its own, and looks
+anew if that change shows it that others have changed the folder too: so every look and every list comes after one. That
+fails only if the server's clock is too coarse to show it. Then what was replaced is still not found, since it is gone;
+but what was not there may be believed not to be there. So to where nothing was seen the candidate is not renamed but
+linked, if that is possible, which the server refuses if something stands there. A reply that was lost on the way makes
+an error of what was done: so it is not believed that a file is there or is not, but looked at what ``lock`` says then.
+Ages are taken between two times of the same file system, the candidate's and the lock's; on Lustre these come from the
+clients' clocks, which must agree to within minutes.
 """
 
 from __future__ import annotations
@@ -66,7 +60,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # one that goes 
 
 
 class Lock:
-    """The lock at ``path``, two folders below which it stands for: ``ROOT/.xnat-sync/lock``.
+    """The lock of the folder ROOT, at ``path``, which is ``ROOT/.xnat-sync/lock``.
 
     Threads may share it. Everything but ``overdue`` blocks, for as long as the file system does.
     """
@@ -89,16 +83,13 @@ class Lock:
         for how long nothing has changed. Raises ``DiskTrouble``.
         """
         with self._guard, disk.translated(self.path):
-            for attempt in range(_ATTEMPTS):
-                me, began = _myself(now), time.monotonic()
+            for _ in range(_ATTEMPTS):
+                me = _myself(now)
                 rival = self._try(me)
                 if rival is not None:
                     return rival
                 if self._hold(me):
                     return None
-                # Others are at it too. A token is as good as a die, and what is long depends on the file system.
-                took = time.monotonic() - began
-                time.sleep(int(me.token[:4], 16) / 0xFFFF * took * 2 ** min(attempt, 6))
         return Rival(None, 0.0)
 
     def beat(self, now: float) -> None:
@@ -124,18 +115,14 @@ class Lock:
     # -- with the guard held --------------------------------------------------------------------------------------
 
     def _try(self, me: Holder) -> Rival | None:
-        """Put our record in place of a free or stale lock; what keeps us from that. Only ``_hold`` tells who won."""
+        """Put our record where no lock is, or a stale one; what keeps us from that. Only ``_hold`` tells who won."""
         candidate = disk.Writer(f"{self.path}.{me.token}")
         try:
             candidate.write(core.encode(me))
             candidate.close(sync=True)
-            clock = os.lstat(candidate.path).st_mtime_ns
-            _, rival = self._look(me, clock)
+            free, rival = self._look(me, os.lstat(candidate.path).st_mtime_ns)
             if rival is None:
-                self._unlink_candidates(me.token)
-                free, rival = self._look(me, clock)
-                if rival is None:
-                    self._put(candidate.path, free=free)
+                self._put(candidate.path, free=free)
             return rival
         except OSError as error:
             if error.errno not in _GONE:
@@ -192,10 +179,10 @@ class Lock:
     def _in_the_way(self) -> DiskTrouble:
         return DiskTrouble(f"{self.path} is no regular file: see who put it there, and remove it")
 
-    def _unlink_candidates(self, keep: str = "") -> None:
+    def _unlink_candidates(self) -> None:
         self._touch_folder()
         for name in os.listdir(self._folder):
-            if self._candidates.fullmatch(name) and name != f"{self._name}.{keep}":
+            if self._candidates.fullmatch(name):
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(f"{self._folder}/{name}")
         self._touch_folder()
@@ -239,18 +226,21 @@ class Lock:
     def _beat(self, now: float) -> None:
         if self._held is None:
             return
-        began = time.clock_gettime(_CLOCK)
         fd, me = self._held
         me = replace(me, heartbeat=round(now, 3))
         self._held = fd, me
-        try:
-            _write(fd, me)
-        except OSError:
+        while True:
+            began = time.clock_gettime(_CLOCK)
+            try:
+                _write(fd, me)
+            except OSError:
+                self._must_be_ours(me)
+                raise
+            self._unlink_candidates()
             self._must_be_ours(me)
-            raise
-        self._unlink_candidates()
-        self._must_be_ours(me)
-        self._beaten = began
+            self._beaten = began
+            if not self.overdue():  # else we slept, and may have been given up since
+                return
 
     def _must_be_ours(self, me: Holder) -> None:
         found = None
@@ -291,7 +281,8 @@ def _myself(now: float) -> Holder:
     process = _process(pid)
     namespace = ""
     with contextlib.suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
+        if os.readlink("/proc/self") == str(pid):  # else it is the /proc of another namespace, and of no use here
+            namespace = os.readlink("/proc/self/ns/pid")
     return Holder(
         host=core.text(os.uname().nodename),
         pid=pid,

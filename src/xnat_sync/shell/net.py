@@ -82,8 +82,8 @@ class Answer:
     async def read(self) -> bytes:
         """The next piece of the body: ``PIECE`` bytes or more where they come fast, what has come where they do not.
 
-        It is ``b""`` at the end.         What had come before the connection broke, or fell silent for too long, is still given; the
-        next call raises ``Transient`` for it.
+        It is ``b""`` at the end. What had come before the connection broke, or fell silent for too long, is still
+        given; the next call raises ``Transient`` for it.
         """
         if self._broken is not None:
             raise self._broken
