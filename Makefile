@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 WORKERS ?= 2
+SECONDS ?= 120
 
-.PHONY: help demo test test-live lint format clean
+.PHONY: help demo test test-live fuzz lint format clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +24,10 @@ test: $(READY)   ## run every test that needs no real server
 
 test-live: $(READY)  ## tests that only read, on a real server: make test-live XNAT_HOST=https://... XNAT_PROJECT=SMALL
 	XNAT_HOST='$(XNAT_HOST)' XNAT_PROJECT='$(XNAT_PROJECT)' $(BIN)/python -m pytest -m live tests/system
+
+fuzz: $(READY)   ## fuzz whatever reads what others wrote: make fuzz SECONDS=3600
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 lint: $(READY)   ## ruff and mypy --strict
 	$(BIN)/ruff check .

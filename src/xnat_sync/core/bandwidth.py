@@ -63,7 +63,7 @@ def _rate(text: str) -> float | None:
         return None
     try:
         rate = float(size(text.removesuffix("/s")))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(_HELP) from None
     if rate <= 0:
         raise ValueError(f"{_HELP}; nothing at all would never end")

@@ -86,7 +86,8 @@ def _lines(text: str) -> Iterator[_Line]:
 def _goes_to(line: _Line, url: str) -> bool:
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
-    if host != line.domain and not (line.subdomains and host.endswith(f".{line.domain}")):
+    numeric = ":" in host or host.replace(".", "").isdigit()  # an address has no subdomains: RFC 6265, 5.1.3
+    if host != line.domain and not (line.subdomains and not numeric and host.endswith(f".{line.domain}")):
         return False
     if line.https_only and parts.scheme != "https":
         return False

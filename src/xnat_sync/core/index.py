@@ -42,6 +42,7 @@ def gone_line(unit: str) -> str:
     return json.dumps({"id": unit, "gone": True}, separators=(",", ":")) + "\n"
 
 
+_LATEST = 1 << 62  # seconds; also no NaN is less than that
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **{field.name: str for field in fields(Seen)},
     "listed": (int, float),
@@ -58,7 +59,7 @@ def replay(text: str) -> dict[str, Seen]:
             entry = json.loads(entry_text)
             if entry.get("gone") is True:
                 found.pop(entry["id"], None)
-            elif all(isinstance(entry[name], kind) for name, kind in _TYPES.items()):
+            elif all(isinstance(entry[name], kind) for name, kind in _TYPES.items()) and abs(entry["listed"]) < _LATEST:
                 found[entry["id"]] = Seen(**{name: entry[name] for name in _TYPES})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue

@@ -149,6 +149,8 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
     if "held" in entry:
         folder, resource = _text(entry["folder"]), _text(entry["held"])
         archive, archive_size = (folder, _number(entry["zip"])) if "zip" in entry else ("", 0)
+        if "zip" in entry and not folder:
+            raise ValueError("a zip without a name")
         prefix = f"{folder}/" if folder else ""
         read = [_held(prefix, resource, file, archive, archive_size) for file in entry["files"]]
         state.labels[resource] = _text(entry.get("label", ""))
@@ -159,12 +161,12 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
                 _changes(state)
             files[held.at] = held
     elif "gone" in entry:
-        for path in [_text(path) for path in entry["gone"]]:
+        for path in _texts(entry["gone"]):
             if state.files.pop(path, None) is not None:
                 _changes(state)
             state.extra.discard(path)
     elif "extra" in entry:
-        state.extra = {path for path in map(_text, entry["extra"]) if path in state.files}
+        state.extra = {path for path in _texts(entry["extra"]) if path in state.files}
     elif "hooked" in entry:
         state.hooked, state.changed = True, 0
     elif "folder" in entry:
@@ -191,6 +193,12 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
     return value
+
+
+def _texts(values: object) -> list[str]:
+    if not isinstance(values, list):
+        raise TypeError("not a list")
+    return [_text(value) for value in values]
 
 
 def _number(value: object) -> int:

@@ -28,7 +28,7 @@ _URI = re.compile(
           |/assessors/(?P<assessor>.+?)(?:/(?P<a_way>in|out))?
           |/reconstructions/(?P<recon>.+?)(?:/(?P<r_way>in|out))?
         )?
-        /resources/(?P<resource>[0-9]+)/files/(?P<path>.*)$""",
+        /resources/(?P<resource>[0-9]{1,19})/files/(?P<path>.*)$""",
     re.VERBOSE | re.DOTALL,
 )
 _MD5 = re.compile(r"[0-9a-f]{32}")

@@ -23,7 +23,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
         if pattern.startswith(REGEX):
             return re.compile(pattern.removeprefix(REGEX))
         return re.compile(translate(pattern))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise UsageError(f"{pattern!r} is no regular expression: {error}") from None
 
 

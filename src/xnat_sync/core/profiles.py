@@ -44,7 +44,7 @@ def chosen(text: str, path: str, name: str | None, known: Collection[str]) -> Pr
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOML's own errors are of the first kind
         raise UsageError(f"{path} is no TOML: {error}") from None
     _check(document, _TOP, f"{path}", "key")
     tables = document.get("profiles", {})
@@ -89,6 +89,8 @@ def _text(value: object, where: str) -> Text:
             return "1" if value else "0"
         case str():
             return value
+        case int() if abs(value) >= 1 << 64:
+            raise UsageError(f"{where}: this number is too large")
         case int() | float():
             return str(value)
         case time():

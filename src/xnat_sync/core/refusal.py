@@ -92,7 +92,10 @@ def _cause(status: int, location: str, content_type: str, body: bytes, asked: st
 
 
 def _redirect(location: str, asked: str) -> Cause:
-    path = urlsplit(location).path
+    try:
+        path = urlsplit(location).path
+    except ValueError:
+        return Cause.SIGN_ON
     page = path.rpartition("/")[2].lower()
     if path.rstrip("/").endswith(asked.rstrip("/")):
         return Cause.MOVED

@@ -31,7 +31,7 @@ def parse(body: bytes, now: float) -> Token:
         found = json.loads(body)
         user, alias, secret = found.get("xdatUserId"), found.get("alias"), found.get("secret")
         ends, created = found.get("estimatedExpirationTime"), found.get("created")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise BadListing("the alias token: the server's answer holds none") from None
     if not (isinstance(alias, str) and isinstance(secret, str) and alias and secret):
         raise BadListing("the alias token: the server's answer holds none")
@@ -39,7 +39,7 @@ def parse(body: bytes, now: float) -> Token:
 
 
 def _end(ends: object, created: object, now: float) -> float | None:
-    if not isinstance(ends, int | float) or ends <= 0:
+    if not isinstance(ends, int | float) or not 0 < ends < 1 << 62:
         return None
     # Both are milliseconds of the server's clock, which may be wrong; their distance is not.
     if isinstance(created, int | float) and 0 < created < ends:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from urllib.parse import urlsplit
 
 from .model import Secret
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1e12
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(B?)", re.IGNORECASE | re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
@@ -28,7 +30,10 @@ def duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError("a duration is written like 90s, 45m, 8h or 7d")
-    return float(found[1]) * _SECONDS[found[2]]
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if seconds > _LONGEST:
+        raise ValueError("this duration is longer than anybody can wait")
+    return seconds
 
 
 def duration_text(seconds: float) -> str:
@@ -38,7 +43,8 @@ def duration_text(seconds: float) -> str:
         key=lambda each: each[1],
         default=("s", 1.0),
     )
-    return f"{seconds / length:g}{unit}"
+    count = seconds / length
+    return f"{int(count) if count == int(count) else count}{unit}"
 
 
 def size(text: str) -> int:
@@ -88,12 +94,23 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _splits(url: str) -> bool:
+    """Whether a URL has a host and a port that may be."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def host(text: str) -> str:
     """The URL of a site, with ``https://`` where no scheme is given and without a slash at its end."""
     url = text.strip().rstrip("/")
     if "://" not in url:
         url = f"https://{url}"
-    if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?", url):
+    if not _splits(url) or not re.fullmatch(
+        r"https?://(\[[0-9A-Fa-f:.]+\]|[^/\s?#@:\[\]]+)(:\d{1,5})?(/[^\s?#]*)?", url
+    ):
         raise ValueError("a host is written like https://xnat.example.org or https://example.org/xnat")
     return url
 
@@ -101,7 +118,7 @@ def host(text: str) -> str:
 def web_address(text: str) -> Secret:
     """The URL of a page to ask for. Whoever knows it may do so as well, so it is a secret."""
     url = text.strip()
-    if not re.fullmatch(r"https?://[^/\s?#@]+(/[!-~]*)?", url):
+    if not _splits(url) or not re.fullmatch(r"https?://[^/\s?#@]+(/[!-~]*)?", url):
         raise ValueError("a URL is written like https://hc.example.org/ping/1234")
     return Secret(url)
 
@@ -111,7 +128,7 @@ def proxy(text: str) -> str:
     url = text.strip()
     if "://" not in url:
         url = f"http://{url}"
-    if not re.fullmatch(r"https?://[^/\s?#]+/?", url):
+    if not _splits(url) or not re.fullmatch(r"https?://[^/\s?#]+/?", url):
         raise ValueError("a proxy is written like http://proxy.example.org:3128; SOCKS is not spoken")
     return url
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
@@ -177,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(sys, name) is None:
             # Closed by whoever started the program: nothing is read, and what is printed goes nowhere.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    # What a later Python may make of a pattern is nothing that cron should mail.
+    warnings.filterwarnings("ignore", "Possible nested set", FutureWarning)
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="xnat-sync")
     except RunError as error:

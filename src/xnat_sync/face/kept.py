@@ -91,7 +91,7 @@ def read_token(url: str) -> Token | None:
         return Token(
             str(found["user"]), Secret(str(found["alias"])), Secret(str(found["secret"])), float(found["issued"]), ends
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -142,7 +142,7 @@ def read_private_json(path: str) -> dict[str, Any] | None:
     text = read_private(path, "a login")
     try:
         found = json.loads(text or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

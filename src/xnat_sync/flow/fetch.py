@@ -326,7 +326,7 @@ def _read_part(path: str) -> resume.Part | None:
             size=None if note["size"] is None else int(note["size"]),
             run=str(note["run"]),
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return resume.Part(found.size, "", None, None, None)
 
 
