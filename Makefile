@@ -6,14 +6,14 @@ READY  := $(VENV)/.ready
 WORKERS ?= 2
 SECONDS ?= 120
 
-.PHONY: help demo test test-live fuzz lint format clean
+.PHONY: help demo test test-live fuzz lock lint format clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt -e '.[dev]'
 	@touch $@
 
 demo: $(READY)   ## start the embedded XNAT and mirror its project PTV000 into demo-data/
@@ -33,6 +33,10 @@ lint: $(READY)   ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src tests
+
+lock: $(READY)   ## renew the versions in constraints-dev.txt from what is installed
+	{ head -2 constraints-dev.txt; $(BIN)/python -m pip freeze --exclude-editable; } > constraints-dev.new
+	mv constraints-dev.new constraints-dev.txt
 
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
