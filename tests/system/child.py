@@ -19,7 +19,7 @@ from blockbuster import BlockBuster
 
 
 def refuse_to_block() -> None:
-    """From now on a call in the event loop that may block is an error, but for what is printed and for the lookup of logins."""
+    """From now on a call in the event loop that may block is an error, but for printing and looking up logins."""
     guard = BlockBuster()
     for function in guard.functions.values():
         # The terminal is drawn from the loop, at most ten times a second.
