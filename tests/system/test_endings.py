@@ -15,7 +15,7 @@ import pytest
 
 from system.harness import STATE, Done, truth
 from system.warm import WarmWorld, warm_world
-from xnat_embedded import EVERY, Fault, Site, Status
+from xnat_embedded import EVERY, Delay, Fault, Site, Status, empty_site
 from xnat_sync.core.events import Exit
 
 
@@ -386,3 +386,26 @@ def test_a_log_may_be_rotated_at_any_time(here: WarmWorld) -> None:
     assert (lines[0]["event"], lines[-1]["event"]) == ("logged_in", "ended")
     kept = sorted((here.project / STATE / "runs").iterdir())[-1] / "log.jsonl"
     assert [json.loads(line) for line in kept.read_text().splitlines()] == lines
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_largest_are_begun_first_and_every_fourth_is_the_smallest(tmp_path: Path) -> None:
+    site = empty_site()
+    project = site.add_project("PTV000", members=("demo",))
+    for number in range(1, 10):
+        session = project.add_subject(f"S{number}").add_session(f"MR{number}")
+        made = session.add_scan("1", "t1").add_resource("DICOM")
+        for file in range(2):
+            made.add_file(f"{file}.dcm", bytes([number]) * 1000 * number)
+    with warm_world(site, tmp_path) as here:
+        # The first one known is begun at once; while it is in hand, all others are listed.
+        first = here.server.faults.add(Fault(Delay(3.0), kind="zip"))
+        done = here.mirror("--jobs", "1", "--listers", "4")
+        assert done.code == 0, done
+        assert here.server.faults.fired(first) == 1
+        sizes = [exchange.body_bytes // 2000 for exchange in here.server.log if exchange.kind == "zip"]
+        rest = sorted(sizes[1:])
+        expected = [rest.pop(0 if taken % 4 == 0 else -1) for taken in range(2, 10)]
+        assert sizes[1:] == expected
