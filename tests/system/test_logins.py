@@ -16,7 +16,7 @@ import pytest
 
 from system.harness import COMMAND, Done, World, truth, world
 from system.ways_in import NOBODY, assert_one_session_and_closed, private, whoami
-from xnat_embedded import EVERY, Fault, Site, Slow, Stall
+from xnat_embedded import EVERY, Fault, Scan, Site, Slow, Stall
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -258,7 +258,8 @@ def test_a_heartbeat_keeps_the_session_alive_through_a_long_transfer(here: World
     session = here.server.open_session("demo")
     scan = "PTV000/Haofei01/Haofei01_MR1/4"
     size = sum(len(data) for data in _scan(here.site))
-    here.server.faults.add(Fault(Slow(size / 9), kind="zip"))
+    largest = max(_scan_of(here.site).resources, key=lambda each: len(each.entries))
+    here.server.faults.add(Fault(Slow(size / 9), kind="zip", path=f"/resources/{largest.id}/"))
     done = here.run("scan", scan, "--dest", str(here.dest), "--jsession", "-", env=NOBODY, stdin=session)
     assert done.code == 0, done
     beats = [exchange for exchange in here.server.log if exchange.kind == "auth"]
@@ -266,11 +267,14 @@ def test_a_heartbeat_keeps_the_session_alive_through_a_long_transfer(here: World
     assert here.server.sessions == {"demo": [session]}
 
 
-def _scan(site: Site) -> list[bytes]:
+def _scan_of(site: Site) -> Scan:
     project = site.project("PTV000")
     assert project is not None
-    scan = next(s for s in project.subject("Haofei01").session("Haofei01_MR1").scans if s.id == "4")
-    return [e.content.read() for r in scan.resources for e in r.entries if e.content is not None]
+    return next(s for s in project.subject("Haofei01").session("Haofei01_MR1").scans if s.id == "4")
+
+
+def _scan(site: Site) -> list[bytes]:
+    return [e.content.read() for r in _scan_of(site).resources for e in r.entries if e.content is not None]
 
 
 def test_sessions_are_closed_when_a_run_is_interrupted(here: World) -> None:

@@ -139,8 +139,10 @@ class Fetcher:
         try:
             async with self._client.get(urls.resource_zip(job.resource), what) as answer:
                 while piece := await answer.read():
+                    fed = await anyio.to_thread.run_sync(unpacker.feed, piece)
+                    # Told when it is on disk: what is told may end the run, and then this piece is not lost.
                     self._bus(events.Progress(transfer, len(piece)))
-                    self._fed(await anyio.to_thread.run_sync(unpacker.feed, piece), brought)
+                    self._fed(fed, brought)
                     await self._manners.pace(len(piece))
             self._fed(await anyio.to_thread.run_sync(unpacker.finish), brought)
         finally:
@@ -260,8 +262,8 @@ class _Single:
                 note = resume.Part(0, answer.last_modified, total, remote.md5, remote.size, self._run)
                 await anyio.to_thread.run_sync(_write_note, self._part_path, note)
             while piece := await answer.read():
-                self._bus(events.Progress(transfer, len(piece)))
                 await anyio.to_thread.run_sync(writer.write, piece)
+                self._bus(events.Progress(transfer, len(piece)))
                 self._furthest = max(self._furthest, writer.size)
                 await self._manners.pace(len(piece))
                 if most is not None and writer.size > most:
