@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 WORKERS ?= 2
 SECONDS ?= 120
 
-.PHONY: help demo test test-live fuzz lock lint format clean
+.PHONY: help demo test test-live fuzz bench lock lint format clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: $(READY)   ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy src tests
+
+bench: $(READY)  ## compare with curl, unzip and other XNAT clients: make bench BENCH=--quick
+	$(BIN)/python benchmarks $(BENCH)
 
 lock: $(READY)   ## renew the versions in constraints-dev.txt from what is installed
 	{ head -2 constraints-dev.txt; $(BIN)/python -m pip freeze --exclude-editable; } > constraints-dev.new

@@ -254,7 +254,7 @@ class SecondPass:
 
 @dataclass(frozen=True, slots=True)
 class WindowClosed:
-    """``--stop-at`` or ``--max-duration`` was reached; what was not done is left for the next run."""
+    """A window or ``--max-transfer`` has ended the run; what was not done is left for the next one."""
 
     files_left: int
 

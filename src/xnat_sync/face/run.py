@@ -268,7 +268,7 @@ async def _one(settings: Settings, target: Target, door: _Door, meter: _Meter) -
     tally.sessions_opened = door.sessions_opened - opened
     code = events.exit_code(tally, end.outcome)
     if end.outcome.window_closed or end.outcome.transfer_limit:
-        run.bus(events.WindowClosed(tally.files_planned - tally.files_committed))
+        run.bus(events.WindowClosed(max(tally.files_planned - tally.files_committed, 0)))
     run.bus(events.Ended(int(code), code.label, end.message))
     run.display.close()
     summary = wire.summary(
@@ -290,12 +290,13 @@ def _tell(settings: Settings, run: _Run, code: Exit, message: str, bug: str, req
     silent = settings.quiet and code in (Exit.OK, Exit.WINDOW, Exit.TRANSFER_LIMIT)
     if message and not silent:
         show.say(show.plain(f"xnat-sync: {message}"), file=sys.stderr)
-    if settings.dry_run and settings.json:
+    lines_only = settings.log_format == "json"
+    if settings.dry_run and settings.json and not lines_only:
         show.say(json.dumps(run.planned.rows(), indent=2))
         return
-    if settings.dry_run and not settings.quiet and (table := run.planned.table()):
+    if settings.dry_run and not (settings.quiet or lines_only) and (table := run.planned.table()):
         show.say(table)
-    if settings.log_format == "json" or silent or (code is Exit.USAGE or (code and not run.bus.tally.units)):
+    if lines_only or silent or (code is Exit.USAGE or (code and not run.bus.tally.units)):
         return
     stream = sys.stdout if code in (Exit.OK, Exit.VANISHED) else sys.stderr
     show.say(closing_line(settings, run.project, run.bus.tally, code, run.record.seconds(), requests), file=stream)

@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from xnat_sync.core import events, layout, listing, retry, urls
 from xnat_sync.core.bandwidth import Timetable
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
-from xnat_sync.core.model import Experiment, Job, Level, Unit
+from xnat_sync.core.model import Experiment, Job, Level, Unit, UnitKind
 from xnat_sync.core.select import Selection
 from xnat_sync.core.values import Share
 from xnat_sync.shell import disk
@@ -279,7 +279,8 @@ class Engine:
     async def _feed(self, units: Sequence[Unit], send: MemoryObjectSendStream[Unit]) -> None:
         async with send:
             with self._stop.intake():
-                for unit in units:
+                # Sessions come first: they have the data. The files of subjects are few, and often none.
+                for unit in sorted(units, key=lambda unit: unit.kind is not UnitKind.EXPERIMENT):
                     await send.send(unit)
 
     async def _list(self, units: MemoryObjectReceiveStream[Unit], queue: Queue) -> None:
