@@ -87,7 +87,7 @@ TASKS = frozenset({"create_task_group", "TaskGroup", "create_task", "ensure_futu
 HOMES: dict[str, Callable[[str], bool]] = {
     "aiohttp": lambda module: module in ("xnat_sync.shell.net", "xnat_sync.shell.cookies"),
     "aiofiles": lambda module: module == "xnat_sync.shell.disk",
-    "tqdm": lambda module: module == "xnat_sync.shell.show",
+    "tqdm": lambda module: module == "xnat_sync.shell.bars",
     "typer": lambda module: layer(module) == "face",
     "anyio": lambda module: layer(module) != "core",
 }
@@ -101,6 +101,7 @@ BETWEEN_SHELLS = {
     ("xnat_sync.shell.zipstore", "xnat_sync.shell.stage"),
     ("xnat_sync.shell.command", "xnat_sync.shell.disk"),
     ("xnat_sync.shell.lock", "xnat_sync.shell.disk"),
+    ("xnat_sync.shell.bars", "xnat_sync.shell.show"),
 }
 
 Modules = Mapping[str, str]  # by dotted name, its source
@@ -322,7 +323,7 @@ ALLOWED = {
     "xnat_sync.shell.net": '"""."""\nimport aiohttp, anyio\nfrom xnat_sync import a\nfrom .cookies import Jar',
     "xnat_sync.shell.cookies": '"""."""\nfrom aiohttp import abc\nfrom ..core import plan',
     "xnat_sync.shell.disk": '"""."""\nimport aiofiles, os',
-    "xnat_sync.shell.show": '"""."""\nfrom tqdm import tqdm',
+    "xnat_sync.shell.bars": '"""."""\nfrom tqdm import tqdm',
     "xnat_sync.flow.x": '"""."""\nfrom anyio import create_task_group\nfrom ..shell import net\nfrom . import engine',
     "xnat_sync.face.x": '"""."""\nimport typer\nfrom xnat_sync.flow.engine import Engine\nfrom . import cli',
     "xnat_sync.__main__": '"""."""\nfrom xnat_sync.face.cli import main',

@@ -23,7 +23,8 @@ def refuse_to_block() -> None:
     guard = BlockBuster()
     for function in guard.functions.values():
         # The terminal is drawn from the loop, at most ten times a second.
-        function.can_block_in("xnat_sync/shell/show.py", {"say", "bar", "tick", "close", "__init__", "__call__"})
+        function.can_block_in("xnat_sync/shell/show.py", {"say", "tick", "close", "__call__"})
+        function.can_block_in("xnat_sync/shell/bars.py", {"bar", "tick", "close", "__init__", "__call__"})
         # Logins are looked up before anything is under way; a password may even be asked for.
         function.can_block_in("xnat_sync/face/kept.py", {"read_private", "forget"})
         function.can_block_in("xnat_sync/face/passwords.py", {"of"})

@@ -41,10 +41,12 @@ def mirrors(dest: str) -> list[Mirror]:
 
 async def verify(settings: Settings, dest: str, *, repair: bool, md5sum: str | None) -> int:
     """Hash every file again; exit 3 if any is missing or changed."""
+    from xnat_sync.shell.bars import bar
+
     results, sums = [], []
     bad = 0
     for mirror in await anyio.to_thread.run_sync(mirrors, dest):
-        with show.bar(f"verifying {os.path.basename(mirror.root)}", quiet=settings.quiet or settings.json) as progress:
+        with bar(f"verifying {os.path.basename(mirror.root)}", quiet=settings.quiet or settings.json) as progress:
             verifier = Verifier(mirror, progress)
             await verifier.run()
         counts = Counter(finding.fault for finding in verifier.findings)

@@ -94,7 +94,11 @@ def display(settings: Settings, tally: Callable[[], Tally]) -> show.Display:
         how = "bars" if show.is_terminal() else "lines"
     if settings.quiet or how == "none":
         return show.Quiet(verbose=settings.verbose)
-    return show.Bars(tally, verbose=settings.verbose) if how == "bars" else show.Lines(tally, verbose=settings.verbose)
+    if how != "bars":
+        return show.Lines(tally, verbose=settings.verbose)
+    from xnat_sync.shell.bars import Bars
+
+    return Bars(tally, verbose=settings.verbose)
 
 
 def mirror(settings: Settings, targets: Sequence[Target | str], *, logins: Iterator[Login] | None = None) -> Exit:

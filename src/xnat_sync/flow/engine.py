@@ -8,12 +8,14 @@ Units that failed are listed and tried once more after all others, by when a ser
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -165,6 +167,7 @@ class Engine:
         self._renames = renames
         self._hooks = Hooks(HookOptions() if options.dry_run else options.hook, mirror, bus, lambda: stop.stopping)
         self._standing = Standing(mirror, bus, layout.METADATA if options.metadata else "")
+        self._bringing = anyio.Semaphore(options.jobs)
         self._open: dict[str, _Progress] = {}
         self._failed: list[Unit] = []
 
@@ -272,7 +275,7 @@ class Engine:
                 async with unit_receive:
                     for _ in range(self._options.listers):
                         group.start_soon(self._list, unit_receive.clone(), queue)
-                    for _ in range(self._options.jobs):
+                    for _ in range(2 * self._options.jobs):
                         group.start_soon(self._work, queue)
             await self._try_aside()
 
@@ -314,15 +317,19 @@ class Engine:
             await queue.put(job)
 
     async def _work(self, queue: Queue) -> None:
-        while (job := await queue.take()) is not None:
-            if self._stop.stopping:
-                return
-            await self._do_if_it_fits(job)
+        """Half of the workers bring, in the queue's order, while the other half makes durable what was brought."""
+        while True:
+            async with contextlib.AsyncExitStack() as bringing:
+                await bringing.enter_async_context(self._bringing)
+                job = await queue.take()
+                if job is None or self._stop.stopping:
+                    return
+                await self._do_if_it_fits(job, bringing.aclose)
 
-    async def _do_if_it_fits(self, job: Job) -> None:
+    async def _do_if_it_fits(self, job: Job, is_brought: Callable[[], Awaitable[None]]) -> None:
         if await self._space.begin(job):
             try:
-                await self._do(job)
+                await self._do(job, is_brought)
             finally:
                 self._space.end(job)
 
@@ -331,9 +338,9 @@ class Engine:
         aside, self._space.aside = self._space.aside, []
         for job in sorted(aside, key=lambda job: job.bytes):
             if not self._stop.stopping:
-                await self._do_if_it_fits(job)
+                await self._do_if_it_fits(job, anyio.lowlevel.checkpoint)
 
-    async def _do(self, job: Job) -> None:
+    async def _do(self, job: Job, is_brought: Callable[[], Awaitable[None]]) -> None:
         unit = job.resource.unit
         progress = self._open[unit.id]
         stage: AnyStage = self._mirror.stage(unit.id, job.resource.id)
@@ -341,6 +348,7 @@ class Engine:
             stage = ZipStage(stage.root)
         try:
             brought = await self._fetcher.bring(job, stage)
+            await is_brought()
             await self._space.watch()
             await self._ours()
             whole = await self._committer.commit(job, stage, brought)
