@@ -282,4 +282,5 @@ async def test_a_body_without_end_is_cut_where_the_file_ends(large: Bench) -> No
     assert "bytes came where 300000 are listed" in brought.failed["bold.nii"]
     assert large.staged() == {}
     received = sum(event.bytes for event in large.told if isinstance(event, events.Progress))
-    assert received <= 4 * (300_000 + (2 << 20))
+    # A piece is at most what the connection buffers, twice its limit of 1 MiB, and what was gathered before that.
+    assert received <= 4 * (300_000 + (4 << 20))
