@@ -19,11 +19,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from .model import Held, Resource, Unit
 
 VERSION = 1
+_SIZE = attrgetter("size")
+_made = tuple.__new__  # Without the way through Held's own, which looks for names and defaults.
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Replay:
     @property
     def bytes(self) -> int:
         """The bytes of all files held."""
-        return sum(held.size for held in self.files.values())
+        return sum(map(_SIZE, self.files.values()))
 
     def worth_compacting(self) -> bool:
         """Whether the ledger has many more lines than a fresh one would."""
@@ -154,16 +157,18 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         prefix = f"{folder}/" if folder else ""
         read = [_held(prefix, resource, file, archive, archive_size) for file in entry["files"]]
         state.labels[resource] = _text(entry.get("label", ""))
-        files = state.files
+        files, known, changed = state.files, state.files.get, 0
         for held in read:
-            old = files.get(held.at)
+            old = known(held.at)
             if old is None or old.md5 != held.md5 or old.size != held.size:
-                _changes(state)
+                changed += 1
             files[held.at] = held
+        if changed:
+            _change(state, changed)
     elif "gone" in entry:
         for path in _texts(entry["gone"]):
             if state.files.pop(path, None) is not None:
-                _changes(state)
+                _change(state, 1)
             state.extra.discard(path)
     elif "extra" in entry:
         state.extra = {path for path in _texts(entry["extra"]) if path in state.files}
@@ -175,9 +180,9 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         state.unit, state.folder = unit, folder
 
 
-def _changes(state: Replay) -> None:
+def _change(state: Replay, count: int) -> None:
     state.hooked = False
-    state.changed += 1
+    state.changed += count
 
 
 def _held(prefix: str, resource: str, file: dict[str, Any], archive: str, archive_size: int) -> Held:
@@ -186,7 +191,7 @@ def _held(prefix: str, resource: str, file: dict[str, Any], archive: str, archiv
     # In one go, since this is asked a million times; bool is an int, and no number here.
     if not (type(path) is type(at) is type(md5) is str and type(size) is type(mtime_ns) is int):
         raise TypeError("not a file")
-    return Held(prefix + at, path, size, md5, mtime_ns, resource, archive, archive_size)
+    return _made(Held, (prefix + at, path, size, md5, mtime_ns, resource, archive, archive_size))
 
 
 def _text(value: object) -> str:
