@@ -20,6 +20,7 @@ from xnat_sync.core.model import OnDisk
 from .disk import NEW, Writer, make_folder, stat_of, sync_paths, translated, trouble
 from .stage import Stage, short_name
 
+_MOVING = "%moving"  # No unit's folder is ever named so, whatever the server calls it.
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# xnat-sync keeps partial downloads here. Backups may leave this folder out; see https://bford.info/cachedir/\n"
@@ -75,7 +76,7 @@ class Mirror:
                 tag.write(_TAG)
 
     def _moving(self, unit: str) -> str:
-        return f"{self.state}/staging/moving/{names.safe(unit)}"
+        return f"{self.state}/staging/{_MOVING}/{names.safe(unit)}"
 
     def move_out(self, unit: str, old: str) -> None:
         """Take what lies at ``old`` out of the way, into staging: the first half of a rename."""
@@ -103,7 +104,7 @@ class Mirror:
     def moved_out(self) -> frozenset[str]:
         """The units that a killed run left between the two halves, by their safe names."""
         try:
-            return frozenset(os.listdir(f"{self.state}/staging/moving"))
+            return frozenset(os.listdir(f"{self.state}/staging/{_MOVING}"))
         except FileNotFoundError:
             return frozenset()
 
