@@ -16,6 +16,7 @@ from .clock import contest
 from .datasets import Shape
 from .throughput import Scenario
 
+_OTHERWISE = [["--jobs", jobs] for jobs in ("1", "2", "8", "16")] + [["--jobs", "8", "--listers", "8"]]
 SHAPE = Shape(sessions=6, scans=8, files=8, smallest=20_000, largest=80_000)
 
 
@@ -38,7 +39,7 @@ def run(
     with Server(dataclasses.replace(SHAPE, latency=delay).build()) as server:
         who = [
             ours.contender(server.url),
-            ours.contender(server.url, "--jobs", "8"),
+            *(dataclasses.replace(ours.contender(server.url, *more), rounds=rival_rounds) for more in _OTHERWISE),
             *(clients.contender(each, where, server.url, SHAPE, 0 if each.slow else rival_rounds) for each in rivals),
         ]
         target = f"{folder}/contest"
