@@ -332,6 +332,7 @@ def test_every_error_that_ends_a_run_has_a_code_of_the_manual() -> None:
         "UsageError": Exit.USAGE,
         "NotVisible": Exit.NOT_FOUND,
         "LoginRefused": Exit.LOGIN,
+        "TokenEnded": Exit.LOGIN,
         "SessionEnded": Exit.LOGIN,
         "ServerUnavailable": Exit.UNAVAILABLE,
         "DiskTrouble": Exit.DISK,

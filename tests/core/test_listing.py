@@ -545,3 +545,21 @@ def test_the_total_counts_the_sizes_that_are_known() -> None:
     rows: list[Any] = [row(scan_file("a"), size="5"), row(scan_file("b"), size=""), row(scan_file("c", "3"), size="7")]
     assert listing.total_bytes(listing.files(table(*rows), SESSION)) == 12
     assert listing.total_bytes(()) == 0
+
+
+def test_paths_that_no_disk_has_are_refused() -> None:
+    unit = SESSION
+
+    def body(*paths: str) -> bytes:
+        rows = [
+            {"Name": "x", "Size": "1", "URI": f"/data/experiments/XNAT_E00001/resources/1/files/{path}", "cat_ID": "1"}
+            for path in paths
+        ]
+        return json.dumps({"ResultSet": {"Result": rows}}).encode()
+
+    assert len(listing.files(body("a/" * 2000 + "x", "y" * 20_000), unit)[0].files) == 2
+    assert len(listing.files(body(*("a/" * 16 + str(number) for number in range(2000))), unit)[0].files) == 2000
+    with pytest.raises(BadListing, match="than any disk"):
+        listing.files(body("a/" * 4500 + "x"), unit)
+    with pytest.raises(BadListing, match="than any disk"):
+        listing.files(body(*(f"{number}/" + "a/" * 2000 + "x" for number in range(6))), unit)

@@ -13,7 +13,7 @@ import pytest
 
 from system.harness import World, truth
 from system.ways_in import NOBODY, kept, private, whoami
-from xnat_embedded import EVERY, Fault, Status
+from xnat_embedded import EVERY, Fault, LoginPage, Status
 from xnat_sync.core.events import Event, Warned
 from xnat_sync.core.settings import merge
 from xnat_sync.face.enter import enter
@@ -112,6 +112,15 @@ def test_a_token_that_was_taken_back_is_tried_once_and_forgotten(here: World) ->
     assert here.run("login", "--token").code == 0
     here.site.tokens.clear()
     assert whoami(here)["login"] == "password"
+
+
+def test_a_token_outlives_a_proxy_that_stands_in_the_way_for_a_night(here: World) -> None:
+    assert here.run("login", "--token").code == 0
+    here.server.faults.add(Fault(LoginPage(), kind="login"))
+    done = here.run("whoami", env=NOBODY)
+    assert done.code in (6, 7), done
+    assert "web page" in done.err
+    assert whoami(here, env=NOBODY)["login"] == "token"
 
 
 def test_logout_takes_the_token_back(here: World) -> None:

@@ -5,6 +5,7 @@
 │   ├── ``UsageError``           2   an option, a setting or a combination is wrong
 │   ├── ``NotVisible``           5   the project does not exist or is hidden from this user
 │   ├── ``LoginRefused``         6   the server refused this login; never tried a second time
+│   │   └── ``TokenEnded``       6   an alias token that it knows no more
 │   ├── ``SessionEnded``         6   the session ended and cannot be renewed
 │   ├── ``ServerUnavailable``    7   the server cannot be reached, or went away for good
 │   ├── ``Locked``              11   another run has the same project of this DEST
@@ -48,6 +49,10 @@ class LoginRefused(RunError):
     """The server refused the login. Raised at most once a run for one secret, so that no account is locked."""
 
     exit_code = 6
+
+
+class TokenEnded(LoginRefused):
+    """The server knows an alias token no more: it is of no use to keep it."""
 
 
 class SessionEnded(RunError):

@@ -32,6 +32,14 @@ _URI = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MD5 = re.compile(r"[0-9a-f]{32}")
+# What a table may be made of, so that what is parsed takes a few times the memory of its bytes: true rows have a
+# hundred bytes and more, and values of a few hundred characters.
+_SPARSE = 16  # bytes for each object or list, on average
+_BRIEF = 8  # bytes for each comma: one value with its key, of which none is shorter
+_FEW = 1000  # of either, that any table may have
+_LONGEST = 1 << 16  # characters of a value
+_DEEPEST = 16  # folders above a file, on average
+_DEEP = 1 << 25  # characters that the paths of folders may have in any listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,9 @@ def rows(body: bytes, what: str) -> list[dict[str, str]]:
     """
     if not body.strip():
         raise BadListing(f"{what}: the server answered with an empty body, so its query failed")
+    brackets, commas = body.count(b"{") + body.count(b"["), body.count(b",")
+    if brackets > len(body) // _SPARSE + _FEW or commas > len(body) // _BRIEF + _FEW:
+        raise BadListing(f"{what}: the answer has more values for its size than any XNAT table")
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -115,14 +126,21 @@ def rows(body: bytes, what: str) -> list[dict[str, str]]:
     match document:
         case {"ResultSet": {"Result": list(result)}}:
             if all(isinstance(row, dict) for row in result):
-                return [{key: _text(value) for key, value in row.items()} for row in result]
+                return [{key: _text(value, what) for key, value in row.items()} for row in result]
     raise BadListing(f"{what}: the answer is JSON, but no XNAT table")
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else str(value)
+def _text(value: object, what: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        try:
+            value = str(value)
+        except RecursionError as error:
+            raise BadListing(f"{what}: a value is nested without end") from error
+    if len(value) > _LONGEST:
+        raise BadListing(f"{what}: a value has {len(value)} characters")
+    return value
 
 
 def _number(text: str) -> int | None:
@@ -163,7 +181,7 @@ def item_fields(body: bytes, what: str) -> dict[str, str]:
         raise BadListing(f"{what}: the answer is no valid JSON") from error
     match document:
         case {"items": [{"data_fields": dict(fields)}, *_]}:
-            return {str(key): _text(value) for key, value in fields.items()}
+            return {str(key): _text(value, what) for key, value in fields.items()}
     raise BadListing(f"{what}: the answer is JSON, but no XNAT record")
 
 
@@ -226,13 +244,19 @@ def files(body: bytes, unit: Unit) -> tuple[ListedResource, ...]:
     """
     what = f"files of {unit.label}"
     found: dict[str, tuple[Place, str, dict[str, RemoteFile]]] = {}
-    for row in rows(body, what):
+    table = rows(body, what)
+    long = deep = 0  # Characters of all paths, and of all paths of folders, were each written out.
+    for row in table:
         place, number, path = _split(_required(row, "URI", what), unit, what)
+        long += len(path)
+        deep += len(path) * path.count("/")
         _, _, held = found.setdefault(number, (place, row.get("collection", ""), {}))
         digest = row.get("digest", "").strip().lower()
         file = RemoteFile(path, _number(row.get("Size", "")), digest if _MD5.fullmatch(digest) else None)
         if held.setdefault(path, file) != file:
             raise BadListing(f"{what}: {path!r} is listed twice with different sizes or digests")
+    if deep > _DEEPEST * long + _DEEP:
+        raise BadListing(f"{what}: its {len(table)} files lie in deeper folders than any disk has")
     return tuple(
         ListedResource(place, number, label, tuple(held[path] for path in sorted(held)))
         for number, (place, label, held) in sorted(found.items(), key=lambda entry: int(entry[0]))

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from .errors import LoginRefused, RunError, ServerUnavailable, SessionEnded
+from .errors import LoginRefused, RunError, ServerUnavailable, SessionEnded, TokenEnded
 from .listing import is_html
 from .model import Login, LoginKind
 
@@ -163,7 +163,7 @@ def _of(login: Login) -> str:
 
 def _refused(found: Why, login: Login, base: str) -> RunError:
     if found.cause is Cause.REFUSED and login.kind is LoginKind.TOKEN:
-        return LoginRefused(
+        return TokenEnded(
             f"{base} refused the kept alias token: it has ended or was taken back; "
             "get a new one with 'xnat-sync login --token'"
         )
@@ -173,7 +173,8 @@ def _refused(found: Why, login: Login, base: str) -> RunError:
             "sessions: XNAT does not say which); it is not tried again, so that no account is locked"
         )
     if found.cause in (Cause.GUEST, Cause.NOBODY):
-        return LoginRefused(f"{base} took the login{_of(login)} but logged nobody in")
+        nobody = TokenEnded if login.kind is LoginKind.TOKEN else LoginRefused
+        return nobody(f"{base} took the login{_of(login)} but logged nobody in")
     return LoginRefused(
         f"{base} answered {found.status} without a session id: is this the URL of an XNAT, and does it take passwords? "
         "At a federated site paste a session id with --jsession -"

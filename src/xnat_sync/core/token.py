@@ -25,6 +25,9 @@ class Token:
     ends: float | None
 
 
+_LAST = 1 << 45  # milliseconds: the year 3084, which calendars still have
+
+
 def parse(body: bytes, now: float) -> Token:
     """The token in the server's answer. Raises ``BadListing``, and shows nothing of the answer."""
     try:
@@ -39,7 +42,7 @@ def parse(body: bytes, now: float) -> Token:
 
 
 def _end(ends: object, created: object, now: float) -> float | None:
-    if not isinstance(ends, int | float) or not 0 < ends < 1 << 62:
+    if not isinstance(ends, int | float) or not 0 < ends < _LAST:
         return None
     # Both are milliseconds of the server's clock, which may be wrong; their distance is not.
     if isinstance(created, int | float) and 0 < created < ends:

@@ -152,7 +152,7 @@ async def whoami(settings: Settings) -> int:
     async def ask(client: Client) -> int:
         try:
             version = str(json.loads(await client.fetch(urls.BUILD_INFO, "the version")).get("version", "unknown"))
-        except (ItemError, ValueError, AttributeError):
+        except (ItemError, ValueError, AttributeError, RecursionError):
             version = "unknown"
         token = kept.read_token(url)
         if settings.json:

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from xnat_sync.shell.show import plain
+from xnat_sync.shell.show import plain, visible
 
 Cell = str | int | None
 
@@ -32,7 +32,8 @@ def as_json(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def as_csv(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A header and rows by RFC 4180; what is not known is empty."""
+    """A header and rows by RFC 4180; what is not known is empty. Controls are written out, as it may go to a screen."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    shown = [[visible(cell) if isinstance(cell, str) else cell for cell in row] for row in [header, *rows]]
+    csv.writer(text, lineterminator="\n").writerows(shown)
     return text.getvalue().rstrip("\n")

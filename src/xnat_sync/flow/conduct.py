@@ -15,7 +15,7 @@ from typing import TypeGuard
 import anyio
 
 from xnat_sync.core import events, retry
-from xnat_sync.core.errors import ItemError, LoginRefused, RunError, ServerUnavailable, SessionEnded, Transient
+from xnat_sync.core.errors import ItemError, RunError, ServerUnavailable, SessionEnded, TokenEnded, Transient
 from xnat_sync.core.events import Exit, Outcome
 from xnat_sync.core.model import Login, LoginKind
 from xnat_sync.shell.net import Client, NetOptions
@@ -57,10 +57,11 @@ async def logged_in(
 
 
 def _is_over(error: BaseException, login: Login) -> TypeGuard[RunError]:
-    """Whether something kept is no way in any more, so that the next one may be tried: it is another secret."""
-    return (login.kind is LoginKind.KEPT and isinstance(error, SessionEnded)) or (
-        login.kind is LoginKind.TOKEN and isinstance(error, LoginRefused)
-    )
+    """Whether something kept is no way in any more, so that the next one may be tried: it is another secret.
+
+    A page of a proxy that stands in the way today says nothing of a token.
+    """
+    return isinstance(error, TokenEnded) or (login.kind is LoginKind.KEPT and isinstance(error, SessionEnded))
 
 
 @dataclass(slots=True)

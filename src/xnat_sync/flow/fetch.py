@@ -29,6 +29,7 @@ from .manners import Manners
 from .unpack import Fed, Unpacker
 
 _ZIP_SLACK = 1 << 30
+_UNPROVABLE = "nothing says how long it is, so that it cannot be proved whole"
 _PARTIAL = frozenset({200, 206, 412, 416})
 
 
@@ -253,6 +254,9 @@ class _Single:
         if total is not None and remote.size not in (None, total):
             raise Broken(f"{self.what}: the server has {total} bytes where {remote.size} are listed")
         most = total if total is not None else remote.size
+        if most is None and remote.md5 is None:
+            # Nothing could prove it whole, and nothing would bound it.
+            raise Broken(f"{self.what}: {_UNPROVABLE}")
         append = action is resume.Action.APPEND
         if held and not append:
             self._bus(events.Again(held))
@@ -305,7 +309,7 @@ def _difference(remote: RemoteFile, size: int, md5: str) -> str:
         return f"{size} bytes came where {remote.size} are listed"
     if remote.md5 is not None:
         return f"MD5 {md5} came where {remote.md5} is listed"
-    return "nothing says how long it is, so that it cannot be proved whole"
+    return _UNPROVABLE
 
 
 def _verified(stage: AnyStage, want: Want) -> Landed | None:

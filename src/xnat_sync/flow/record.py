@@ -21,6 +21,7 @@ from xnat_sync.core import events, wire
 from xnat_sync.core.errors import DiskTrouble
 from xnat_sync.core.events import Event, Tally
 from xnat_sync.shell import disk
+from xnat_sync.shell.show import visible
 
 COLUMNS = ("what", "resource", "path", "bytes", "reason")
 
@@ -41,7 +42,7 @@ class Record:
         self._log: list[str] = []
         self._report = io.StringIO()
         self._rows = csv.writer(self._report, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
+        self._row(*COLUMNS)
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -49,19 +50,24 @@ class Record:
             self._log.append(line + "\n")
         match event:
             case events.Committed(resource=resource, files=files):
-                self._rows.writerows(("fetched", resource, path, size, reason) for path, size, reason in files)
+                for path, size, reason in files:
+                    self._row("fetched", resource, path, size, reason)
             case events.Planned(resource=resource, files=count, bytes=size, reasons=reasons) if not self.folder:
                 why = ", ".join(f"{number} {reason}" for reason, number in reasons)
-                self._rows.writerow(("planned", resource, f"({count} files)", size, why))
+                self._row("planned", resource, f"({count} files)", size, why)
             case events.Skipped(resource=resource, files=count, bytes=size, reason=reason):
-                self._rows.writerow(("skipped", resource, f"({count} files)", size, reason))
+                self._row("skipped", resource, f"({count} files)", size, reason)
             case events.Extra(resource=resource, path=path, bytes=size):
-                self._rows.writerow(("extra", resource, path, size, "the server no longer lists it"))
+                self._row("extra", resource, path, size, "the server no longer lists it")
             case events.Doubted(_, resource, counted, listed):
                 why = f"the server counts {counted} files and lists {listed}: one of them is stale"
-                self._rows.writerow(("doubted", resource, "", "", why))
+                self._row("doubted", resource, "", "", why)
             case events.Vanished(_, resource, path):
-                self._rows.writerow(("vanished", resource, path, "", "listed, but not there"))
+                self._row("vanished", resource, path, "", "listed, but not there")
+
+    def _row(self, *cells: str | int) -> None:
+        """One row; controls are written out, as people look at the report with what obeys them."""
+        self._rows.writerow([visible(cell) if isinstance(cell, str) else cell for cell in cells])
 
     async def flush(self) -> None:
         """Write what has gathered."""
@@ -89,9 +95,8 @@ class Record:
 
     async def finish(self, summary: dict[str, Any], tally: Tally) -> bool:
         """Write the last rows and ``summary.json``; False if the disk does not take them."""
-        self._rows.writerows(
-            ("failed", resource, path, "", error) for (_, resource, path), error in tally.failed.items()
-        )
+        for (_, resource, path), error in tally.failed.items():
+            self._row("failed", resource, path, "", error)
         try:
             await self.flush()
             if not self.folder:

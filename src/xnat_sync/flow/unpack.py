@@ -28,6 +28,11 @@ class Fed:
     error: ZipError | None = None
 
 
+# What a zip may hold beside what was listed: files that came since, folders, and the way to each.
+_MORE_MEMBERS = 1000
+_LONGER_NAMES = 1024
+
+
 class Unpacker:
     """Unpacks one zip of one resource into its staging folder."""
 
@@ -35,7 +40,12 @@ class Unpacker:
         self, stage: Stage | ZipStage, wants: Mapping[str, Want], listed: Mapping[str, str], most: int
     ) -> None:
         """``wants`` is by listed path, ``listed`` maps names in the zip to listed paths, ``most`` bounds its bytes."""
-        self._reader = ZipReader(limits=ZipLimits(max_total=most))
+        longest = max((len(name.encode("utf-8", "surrogatepass")) for name in listed), default=0)
+        # What is remembered of members until the directory has named them is bounded by what was listed.
+        limits = ZipLimits(
+            max_name=longest + _LONGER_NAMES, max_members=2 * len(listed) + _MORE_MEMBERS, max_total=most
+        )
+        self._reader = ZipReader(limits=limits)
         self._stage = stage
         self._wants = dict(wants)
         self._listed = listed
@@ -50,10 +60,7 @@ class Unpacker:
             for event in self._reader.feed(data):
                 match event:
                     case MemberData(piece):
-                        if self._writer is not None:
-                            self._writer.write(piece)
-                        else:
-                            self._passed += len(piece)
+                        self._take(piece, fed)
                     case MemberStart():
                         self._begin(event)
                     case MemberEnd():
@@ -87,6 +94,19 @@ class Unpacker:
             return
         self._want = want
         self._writer = self._stage.open_member(want.local, want.remote.size)
+
+    def _take(self, piece: bytes | memoryview, fed: Fed) -> None:
+        writer, want = self._writer, self._want
+        if writer is None or want is None:
+            self._passed += len(piece)
+        elif want.remote.size is not None and writer.size + len(piece) > want.remote.size:
+            # It is not what was listed, however it goes on; and it may go on until the disk is full.
+            self._passed = writer.size + len(piece)
+            fed.wrong.append(want.remote.path)
+            self._writer = self._want = None
+            writer.drop()
+        else:
+            writer.write(piece)
 
     def _end(self, fed: Fed) -> None:
         writer, want = self._writer, self._want

@@ -56,7 +56,7 @@ class NetOptions:
     ca_bundle: str | None = None
     insecure: bool = False
     proxy: str | None = None
-    listing_limit: int = 1 << 30
+    listing_limit: int = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,11 @@ class Counts:
 class Answer:
     """A successful answer whose body is still to be read."""
 
-    def __init__(self, response: aiohttp.ClientResponse, what: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, what: str, patience: float) -> None:
+        """``patience`` is how long the next byte of the body may take, whatever else comes meanwhile."""
         self._response = response
         self._what = what
+        self._patience = patience
         self.status = response.status
         self.last_modified = response.headers.get("Last-Modified", "")
         self.content_range = response.headers.get("Content-Range", "")
@@ -92,7 +94,8 @@ class Answer:
         enough = time.monotonic() + GATHER
         try:
             while size < PIECE and (not pieces or time.monotonic() < enough):
-                with _translated(self._what):
+                # The library hears any byte; one of framing, such as an endless chunk extension, is none of the answer.
+                with _translated(self._what), anyio.fail_after(self._patience):
                     piece = await self._response.content.readany()
                 if not piece:
                     break
@@ -210,7 +213,8 @@ class Client:
         async with self._exchange(method, path, headers) as response:
             self._raise_if_transient(response, what)
             body = b""
-            with _translated(what):
+            # An answer this short comes at once or not at all.
+            with _translated(what), anyio.fail_after(self._options.idle_timeout):
                 while len(body) < _SHORT and (piece := await response.content.read(_SHORT - len(body))):
                     body += piece
             return Reply(response.status, response.headers.get("Location", ""), response.content_type, body)
@@ -264,7 +268,7 @@ class Client:
                 if doubt is None:
                     self._keeper.served()
                     self._raise_for_status(response, what, accept)
-                    yield Answer(response, what)
+                    yield Answer(response, what, self._options.idle_timeout)
                     return
             if not await self._keeper.renew(generation) and tried:
                 raise self._unproved(response.status, doubt, what)
@@ -314,7 +318,9 @@ class Client:
         self._requests += 1
         self._last_heard = time.monotonic()
         url = URL(self._base + path, encoded=True)
-        with _translated(f"{self._origin.host}"):
+        # Interim answers (1xx) are bytes and no answer: without a limit of its own a head may take for ever.
+        patience = min(self._options.connect_timeout, self._options.idle_timeout) + self._options.idle_timeout
+        with _translated(f"{self._origin.host}"), anyio.fail_after(patience):
             response = await self._http.request(
                 method, url, headers=headers, allow_redirects=False, proxy=self._options.proxy
             )
@@ -401,11 +407,13 @@ def _translated(what: str) -> Iterator[None]:
         raise Transient(f"{what}: cannot connect to the proxy ({error.strerror or type(error).__name__})") from None
     except aiohttp.InvalidURL:
         raise UsageError(f"{what}: the address of the server or the proxy is none") from None
-    except aiohttp.ServerTimeoutError as error:
+    except aiohttp.ClientResponseError as error:  # Its text shows what came, which may be long and no text.
+        raise Transient(f"{what}: the answer is no valid HTTP") from error
+    except TimeoutError as error:
         raise Transient(f"{what}: the server was silent for too long", silent=True) from error
     except aiohttp.ClientConnectorError as error:
         raise Transient(f"{what}: cannot connect ({error.strerror or type(error).__name__})") from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         raise Transient(f"{what}: the connection broke") from error
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except (aiohttp.ClientError, ValueError) as error:
         raise Transient(f"{what}: {error or type(error).__name__}") from error

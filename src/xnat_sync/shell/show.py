@@ -19,6 +19,7 @@ from xnat_sync.core.events import Event, Tally
 
 LINE_EVERY = 60.0
 MOST_LINES = 50
+MOST_SHOWN = 4000  # characters of a line: more than any true path has
 
 
 class Display(Protocol):
@@ -35,8 +36,15 @@ class Display(Protocol):
 
 
 def plain(text: str) -> str:
-    """``text`` on one line, with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """``text`` on one line that a person can read, with nothing in it that a terminal would obey."""
+    if len(text) > MOST_SHOWN:
+        text = f"{text[: MOST_SHOWN // 2]} … {text[-MOST_SHOWN // 2 :]}"
+    return visible(text)
+
+
+def visible(text: str) -> str:
+    """All of ``text``, with controls, and whatever else would not be seen, written out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def size(count: float) -> str:
