@@ -54,6 +54,12 @@ def become(arguments: list[str], environment: dict[str, str], where: str) -> Non
         from xnat_sync.core import plan
 
         plan.how = None  # type: ignore[assignment]
+    if environment.get("XNAT_SYNC_TEST_TAP"):
+        # Its calls that change the disk are recorded, and one of them may be its last.
+        sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        from kill import tap
+
+        tap.install(environment)
     refuse_to_block()
     sys.argv = ["xnat-sync", *arguments]
     runpy.run_module("xnat_sync", run_name="__main__")

@@ -209,13 +209,9 @@ def units(
 
 def _above_sessions(layout: Layout) -> tuple[str, ...]:
     """The parts of the template that make a subject's folder, or a folder of its own where they make none."""
-    for number, part in enumerate(layout.outer):
-        found = _fields(part, part)
-        if not found <= _SUBJECT | {"project"}:
-            break
-        if found & _SUBJECT:
-            return layout.outer[: number + 1]
-    return ("{subject}",)
+    fields = [_fields(part, layout.name) for part in layout.outer]
+    first = next(number for number, found in enumerate(fields) if not found <= {"project"})
+    return layout.outer[: first + 1] if fields[first] <= _SUBJECT | {"project"} else ("{subject}",)
 
 
 def place(

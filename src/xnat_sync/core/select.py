@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from .errors import UsageError
 from .model import Level, Resource, Unit, UnitKind
@@ -97,6 +98,8 @@ class Selection:
                     wanted = wanted and Level.SUBJECT in levels and not self.target.experiment
                 case UnitKind.EXPERIMENT:
                     wanted = self._is_wanted(unit, subject, experiment) and bool(levels & WITHIN_SESSION)
+                case _:
+                    assert_never(unit.kind)
             if wanted:
                 chosen.append(unit)
         complain([subject, experiment, self.subjects, self.experiments])

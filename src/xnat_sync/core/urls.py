@@ -8,6 +8,7 @@ characters left plain.
 
 from __future__ import annotations
 
+from typing import assert_never
 from urllib.parse import quote
 
 from .model import Level, Place, Resource, Unit, UnitKind
@@ -70,6 +71,8 @@ def _base(unit: Unit) -> str:
             return f"/data/projects/{segment(unit.project)}/subjects/{segment(unit.id)}"
         case UnitKind.PROJECT:
             return f"/data/projects/{segment(unit.project)}"
+        case _:
+            assert_never(unit.kind)
 
 
 def files(unit: Unit) -> str:

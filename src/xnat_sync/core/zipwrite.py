@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from xnat_sync.core import _zipformat as zf
 from xnat_sync.core.errors import Broken
@@ -204,6 +204,8 @@ def digest(read: Read) -> tuple[Files, ZipError | None]:
                 files[event.name] = event.size, md5.hexdigest()
             case ZipError():
                 fault = fault or event
+            case _:
+                assert_never(event)
     return files, fault
 
 

@@ -19,7 +19,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from xnat_sync.core import events, layout, listing, retry, urls
+from xnat_sync.core import events, layout, listing, names, retry, urls
 from xnat_sync.core.bandwidth import Timetable
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
 from xnat_sync.core.model import Experiment, Job, Level, Unit, UnitKind
@@ -169,12 +169,14 @@ class Engine:
         self._standing = Standing(mirror, bus, layout.METADATA if options.metadata else "")
         self._bringing = anyio.Semaphore(options.jobs)
         self._open: dict[str, _Progress] = {}
+        self._staged: frozenset[str] = frozenset()
         self._failed: list[Unit] = []
 
     async def run(self) -> None:
         """Mirror, and tell of it on the bus. Raises ``RunError``, alone or in a group; returns early if stopped."""
         if not self._options.dry_run:
             await anyio.to_thread.run_sync(self._mirror.prepare)
+            self._staged = await anyio.to_thread.run_sync(self._mirror.staged)
             await self._space.watch()
         await self._check_form()
         await self._standing.load()
@@ -297,6 +299,9 @@ class Engine:
     async def _survey(self, unit: Unit, queue: Queue) -> None:
         held = await self._standing.confirm(unit, extras=not self._options.delete)
         if held is not None:
+            if names.safe(unit.id) in self._staged:
+                # A run that was cut off as it cleared this left it, or a power cut brought it back.
+                await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
             self._extras.remember(unit, held)
             self._hooks.complete(unit)
             self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))

@@ -63,6 +63,11 @@ class Mirror:
         """The staging folder of one resource."""
         return Stage(f"{self.state}/staging/{names.safe(unit)}/{names.safe(resource)}")
 
+    def staged(self) -> frozenset[str]:
+        """The units of which something is staged, by their safe names."""
+        with translated(self.state):
+            return frozenset(os.listdir(f"{self.state}/staging"))
+
     def clear_staging(self, unit: str) -> None:
         """Remove all that is staged of a unit."""
         shutil.rmtree(f"{self.state}/staging/{names.safe(unit)}", ignore_errors=True)
