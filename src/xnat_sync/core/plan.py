@@ -70,7 +70,8 @@ _ADOPT = Decision(Kind.ADOPT, "already here")
 _NOT_A_FILE = Decision(Kind.CONFLICT, "not a file here")
 _FOREIGN = Decision(Kind.CONFLICT, "foreign file here")
 _EDITED = Decision(Kind.CONFLICT, "changed locally")
-_COMPARE = Decision(Kind.FETCH, "no digest to compare by")
+COMPARE = "no digest to compare by"
+_COMPARE = Decision(Kind.FETCH, COMPARE)
 _OVERWRITE = Decision(Kind.REFETCH, "overwritten")
 
 

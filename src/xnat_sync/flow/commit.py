@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import anyio.to_thread
 
-from xnat_sync.core import events, ledger
+from xnat_sync.core import events, ledger, plan
 from xnat_sync.core.errors import Conflict, ItemError
 from xnat_sync.core.model import Held, Job, Landed
 from xnat_sync.shell import disk
@@ -94,7 +94,12 @@ class Committer:
         ]
         if lost:
             return [], [f"{resource.archive}/{local}" for local in lost]
-        if disk.stat_of(target) != job.standing:
+        differs = [
+            want.local for want in job.wants
+            if want.reason == plan.COMPARE and (member := job.keep.get(want.local)) is not None
+            and files.get(want.local) != (member.size, member.md5)
+        ]  # fmt: skip
+        if differs or disk.stat_of(target) != job.standing:
             raise Conflict(f"{target} changed while the run went on, and is kept as it is")
         servers = {local: member.path for local, member in job.keep.items()} | brought
         stat = self._mirror.replace(path, at)
@@ -130,6 +135,8 @@ class Committer:
             target = self._mirror.path(f"{job.resource.path}/{item.want.local}")
             try:
                 if self._stands_already(item, target):
+                    disk.sync_paths([target])
+                    folders.add(target.rpartition("/")[0])
                     rows.append(self._row(job, item, target))
                     continue
                 row = self._row(job, item, f"{stage.tree}/{item.want.local}")

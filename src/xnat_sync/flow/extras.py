@@ -160,7 +160,9 @@ class Extras:
         standing = disk.stat_of(self._mirror.path(first.stands_at))
         if standing is None:
             return gone
-        if not _as_recorded(self._mirror.path(first.stands_at), first.held, standing):
+        # What was fetched since the extras were found has changed the zip that they are in, and its record with it.
+        recorded = replay.files.get(first.held.at, first.held)
+        if not _as_recorded(self._mirror.path(first.stands_at), recorded, standing):
             raise Conflict("changed locally; kept as it is")
         archive = first.held.archive
         stay = [row for row in replay.files.values() if archive and row.archive == archive and row.at not in names]
@@ -190,6 +192,7 @@ class Extras:
             }
             if extract(path, places) != {local: (extra.held.size, extra.held.md5) for local, extra in taken.items()}:
                 raise Conflict("members of its zip cannot be read; it is kept as it is")
+            disk.sync_paths(sorted({os.path.dirname(place) for place in places.values()}))
             standing = self._mirror.replace(fresh, at)
         finally:
             stage.clear()

@@ -25,6 +25,7 @@ class Sorted:
 
     wants: list[Want] = field(default_factory=list)
     adopted: list[Held] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_bytes: Counter[str] = field(default_factory=Counter)
@@ -111,7 +112,9 @@ def zipped(resource: Resource, held: ledger.Replay, mirror: Mirror, *, overwrite
     for file in resource.files:
         _member(file, locals_[file.path], records, inside, found, read=read)
         found.targets.add(f"{archive}/{locals_[file.path]}")
-    if read and found.standing is not None:
+    if read:
+        found.gone = [row.at for local, row in records.items() if local not in inside]
+    if read and found.standing is not None and not any(want.reason == plan.COMPARE for want in found.wants):
         found.adopted = [
             Held(f"{archive}/{local}", member.path, member.size, member.md5, found.standing.mtime_ns, resource.id,
                  archive, found.standing.size)
@@ -134,7 +137,7 @@ def _is_ours(
     listed = {locals_[file.path]: file for file in resource.files}
     return all(
         ((row := records.get(local)) is not None and (row.size, row.md5) == (size, md5))
-        or (local in listed and listed[local].md5 is not None and plan.same(listed[local], size, md5))
+        or (local in listed and plan.same(listed[local], size, md5))
         for local, (size, md5) in inside.items()
     )
 
@@ -154,6 +157,6 @@ def _member(
     elif not plan.same(file, *fact):
         found.wants.append(Want(file, local, "changed on server"))
     elif read and file.md5 is None and local not in records:
-        found.wants.append(Want(file, local, "no digest to compare by"))
+        found.wants.append(Want(file, local, plan.COMPARE))
     else:
         found.skip("unchanged", fact[0])

@@ -125,16 +125,31 @@ class Walker:
         found = await anyio.to_thread.run_sync(
             functools.partial(sort, resource, held, self._mirror, overwrite=self._options.overwrite)
         )
-        if found.adopted and self._options.record:
-            await disk.append_text(
-                self._mirror.ledger_path(resource.unit.id), ledger.held_line(resource, found.adopted)
-            )
+        if self._options.record:
+            await self._record(resource, held, found)
         for reason, count in sorted(found.skipped.items()):
             size = found.skipped_bytes[reason]
             self._bus(events.Skipped(resource.unit.id, resource.name, resource.path, count, size, reason))
         for path, reason in found.conflicts:
             self._bus(events.Failed(resource.unit.id, resource.name, path, f"{reason}; kept as it is"))
         return found
+
+    async def _record(self, resource: Resource, held: ledger.Replay, found: Sorted) -> None:
+        lines = ""
+        if found.gone:
+            # Members of a zip that was put together anew by a run that did not live to say so.
+            lines = ledger.gone_line(found.gone)
+            for at in found.gone:
+                held.files.pop(at, None)
+                held.extra.discard(at)
+        if found.adopted:
+            # What others have put here may not have come to the disk yet.
+            base = self._mirror.path(resource.unit.folder)
+            paths = sorted({f"{base}/{row.stands_at}" for row in found.adopted})
+            await anyio.to_thread.run_sync(disk.sync_paths, paths)
+            lines += ledger.held_line(resource, found.adopted)
+        if lines:
+            await disk.append_text(self._mirror.ledger_path(resource.unit.id), lines)
 
     def _job(self, resource: Resource, found: Sorted) -> Job:
         wants, held_bytes = tuple(found.wants), sum(found.skipped_bytes.values())

@@ -79,6 +79,7 @@ class Mirror:
                 os.makedirs(f"{self.state}/{folder}", exist_ok=True)
             with open(os.open(f"{self.state}/staging/CACHEDIR.TAG", NEW, 0o666), "w", encoding="ascii") as tag:
                 tag.write(_TAG)
+        sync_paths([os.path.dirname(self.root), self.root, self.state])
 
     def _moving(self, unit: str) -> str:
         return f"{self.state}/staging/{_MOVING}/{names.safe(unit)}"
@@ -90,6 +91,7 @@ class Mirror:
             with translated(source):
                 os.makedirs(os.path.dirname(target), exist_ok=True)
                 os.rename(source, target)
+            sync_paths([f"{self.state}/staging", os.path.dirname(target), os.path.dirname(source)])
             self.prune(os.path.dirname(source))
 
     def move_in(self, unit: str, new: str) -> bool:
@@ -137,8 +139,7 @@ class Mirror:
     def trash_path(at: str, trash: str) -> str:
         """A free path in a trash folder for what lay at ``at``, its folders made."""
         target, number = f"{trash}/{at}", 1
-        with translated(target):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(trash)))
         while os.path.lexists(target):
             number += 1
             target = f"{trash}/{at}~{number}"
@@ -149,6 +150,7 @@ class Mirror:
         source, target = self.path(at), self.trash_path(at, trash)
         with translated(target):
             os.rename(source, target)
+        sync_paths([os.path.dirname(source), os.path.dirname(target)])
         self.prune(os.path.dirname(source))
 
     def prune(self, folder: str) -> None:
@@ -169,6 +171,7 @@ class Mirror:
             target = f"{source}.changed{number}"
         with translated(source):
             os.rename(source, target)
+        sync_paths([os.path.dirname(source)])
 
     def runs(self) -> list[str]:
         """The folders of the runs on record."""

@@ -11,7 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from .disk import Writer, hash_of, translated
+from .disk import Writer, hash_of, make_folder, sync_paths, translated
 
 
 def short_name(local: str) -> str:
@@ -95,9 +95,10 @@ class Stage:
     def take(self, path: str, local: str) -> None:
         """Move a file that stands elsewhere in the mirror among the whole ones; who uses it proves it first."""
         target = f"{self.tree}/{local}"
+        make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(self.root)))
         with translated(target):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(path, target)
+        sync_paths([os.path.dirname(path), os.path.dirname(target)])
 
     def drop(self, local: str) -> None:
         """Remove a whole file that proved to be of no use, and the folders that held nothing else."""
