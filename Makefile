@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 WORKERS ?= 2
 SECONDS ?= 120
 
-.PHONY: help demo test test-live fuzz bench lock lint format clean
+.PHONY: help demo test test-live coverage mutate fuzz kill-matrix bench lock lint format clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -28,6 +28,17 @@ test-live: $(READY)  ## tests that only read, on a real server: make test-live X
 fuzz: $(READY)   ## fuzz whatever reads what others wrote: make fuzz SECONDS=3600
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+coverage: $(READY)  ## every branch of the pure core is tested, by its own tests alone
+	$(BIN)/python -m coverage run -m pytest -q --hypothesis-profile=ci tests/core
+	$(BIN)/python -m coverage report
+
+kill-matrix: $(READY)  ## kill a run at every call that changes the disk, cut the power: make kill-matrix KILL='--sample 50'
+	$(BIN)/python tests/kill/run.py $(KILL)
+
+mutate: $(READY)  ## change the core's decisions one by one, and see that some test notices each change
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt -e '.[mutate]'
+	$(BIN)/python tests/mutate.py --jobs $(WORKERS)
 
 lint: $(READY)   ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -197,6 +197,19 @@ def test_what_the_second_pass_brings_counts() -> None:
     assert (tally.files_committed, tally.files["new"], tally.sessions_complete) == (2, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("before", "again", "landed"),
+    [(True, ("E1",), 1), (False, ("E1",), 2), (True, ("E2",), 2)],
+    ids=["found in staging by both passes", "brought by the second", "of a unit that has one pass only"],
+)
+def test_what_landed_before_the_run_is_counted_in_one_pass_only(
+    before: bool, again: tuple[str, ...], landed: int
+) -> None:
+    found = Landed(1, 10, "E1", before=before)
+    tally = tally_of(*a_pass("E1"), Landed(1, 10, "E1", before=True), SecondPass(again), found)
+    assert (tally.files_landed, tally.bytes_landed) == (landed, 10 * landed)
+
+
 units = st.sampled_from(["E1", "E2", "E3"])
 counts = st.integers(0, 100)
 told = st.one_of(
@@ -322,6 +335,10 @@ def test_every_code_but_ok_has_its_rank() -> None:
     assert sorted(events.PRECEDENCE) == sorted(set(Exit) - {Exit.OK})
     ranks = [code for code in events.PRECEDENCE if code in TRUE]
     assert ranks == list(TRUE)
+
+
+def test_of_several_projects_the_gravest_code_is_the_runs() -> None:
+    assert sorted(Exit, key=events.severity) == [*events.PRECEDENCE, Exit.OK]
 
 
 def test_every_error_that_ends_a_run_has_a_code_of_the_manual() -> None:

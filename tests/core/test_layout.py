@@ -461,6 +461,8 @@ def test_a_fixed_word_before_the_subject_does_not_put_all_subjects_into_one_fold
         ("{session}/{subject}/{scan}/{resource}", "one"),
         ("{date}/{subject}/{session}/{scan}/{resource}", "one"),
         ("{session}/{scan}/{resource}", "one"),
+        ("{subject}_{session}/{scan}/{resource}", "one"),
+        ("{project}-{session}/{subject}/{scan}/{resource}", "one"),
     ],
 )
 def test_a_subjects_own_folder_is_the_templates_where_it_makes_one(template: str, folder: str) -> None:

@@ -216,6 +216,9 @@ GARBAGE = {
     "files that are a number": '{"held":"12","folder":"f","files":5}',
     "a file that is text": '{"held":"12","folder":"f","files":["a"]}',
     "a file that is null": '{"held":"12","folder":"f","files":[null]}',
+    "a zip without a name": '{"held":"12","folder":"","zip":9,"files":[]}',
+    "a zip whose size is yes": '{"held":"12","folder":"f.zip","zip":true,"files":[]}',
+    "a zip without a size": '{"held":"12","folder":"f.zip","zip":null,"files":[]}',
     "gone that is a number": '{"gone":5}',
     "gone that is no name": '{"gone":[[]]}',
     "two lines in one": HEADER.strip() + HEADER.strip(),
@@ -250,6 +253,8 @@ FILE: dict[str, Any] = {"path": "c", "size": 1, "md5": MD5, "mtime_ns": 1}
         FILE | {"size": 1.5},
         FILE | {"mtime_ns": "1"},
         FILE | {"mtime_ns": None},
+        FILE | {"mtime_ns": True},
+        FILE | {"size": False},
     ],
     ids=json.dumps,
 )

@@ -137,11 +137,29 @@ def test_an_empty_table_is_an_empty_list(name: str) -> None:
     assert len(PARSERS[name](table())) == 0  # type: ignore[arg-type]
 
 
-def test_an_error_names_what_was_asked_for() -> None:
-    with pytest.raises(BadListing, match=r"^files of S1_MR1: "):
-        listing.files(b"", SESSION)
-    with pytest.raises(BadListing, match=r"^experiments of project P1: "):
-        listing.experiments(b"", "P1")
+ASKED = {
+    "rows": "it",
+    "experiments": "experiments of project P1",
+    "projects": "the project list",
+    "subjects": "subjects of project P1",
+    "scans": "scans of XNAT_E00001",
+    "assessor labels": "assessors of XNAT_E00001",
+    "resources": "resources of S1_MR1",
+    "files of a session": "files of S1_MR1",
+    "files of a subject": "files of S1",
+    "files of a project": "files of P1",
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_error_names_what_was_asked_for(name: str) -> None:
+    with pytest.raises(BadListing) as empty:
+        PARSERS[name](b"")
+    assert str(empty.value) == f"{ASKED[name]}: the server answered with an empty body, so its query failed"
+    if name != "rows":
+        with pytest.raises(BadListing) as bare:
+            PARSERS[name](table({}))
+        assert str(bare.value).startswith(f"{ASKED[name]}: a row lacks its ")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +172,7 @@ def test_an_error_names_what_was_asked_for() -> None:
         pytest.param("", b"\xef\xbb\xbf\r\n\t <!DOCTYPE HTML PUBLIC", True, id="by its start, after blanks"),
         pytest.param("application/json", b'{"a": "<html>"}', False, id="JSON about HTML"),
         pytest.param("text/plain", b"", False, id="nothing"),
+        pytest.param("text/plain", b"X<html>", False, id="text before it"),
         pytest.param("text/html-sandboxed", b"PK", False, id="another type"),
     ],
 )
@@ -198,7 +217,8 @@ def test_experiments_come_once_each_in_the_order_of_their_ids() -> None:
         "last_modified": "2023-09-27 17:31:21.352",
     }
     bare = {"ID": "E1", "subject_ID": "S2", "insert_date": "2023-01-01", "last_modified": ""}
-    assert listing.experiments(table(full, bare, full), "P1") == [
+    assert listing.experiments(table(full, bare, full, {"ID": "E0"}), "P1") == [
+        Experiment("E0", "E0", "", "", ""),
         Experiment("E1", "E1", "S2", "S2", "", last_modified="2023-01-01"),
         Experiment("E2", "S1_MR1", "S1", "one", "P1", "xnat:mrSessionData", "2020-09-01", "2023-09-27 17:31:21.352"),
     ]
@@ -227,9 +247,11 @@ def test_projects_scans_and_resources_are_read_row_by_row() -> None:
         "file_size": "23908352",
     }
     stale = {"xnat_abstractresource_id": "9", "file_count": "", "file_size": "-1"}
-    assert listing.resources(table({"xnat_abstractresource_id": "12"} | told, stale), SESSION) == [
+    least = {"xnat_abstractresource_id": "7"}
+    assert listing.resources(table({"xnat_abstractresource_id": "12"} | told, stale, least), SESSION) == [
         ResourceRow("12", "DICOM", "scans", "4", "t1", 176, 23908352),
         ResourceRow("9", "", "", "", "", None, None),
+        ResourceRow("7", "", "", "", "", None, None),
     ]
 
 

@@ -6,11 +6,13 @@ import copy
 import inspect
 from dataclasses import FrozenInstanceError, asdict, is_dataclass
 from enum import Enum
+from hashlib import sha256
 
 import pytest
 
 from xnat_sync.core import model
 from xnat_sync.core.model import (
+    Held,
     Job,
     Level,
     Login,
@@ -71,6 +73,31 @@ def test_a_resource_says_where_it_lies_and_how_people_call_it(
 ) -> None:
     resource = Resource(unit, place, "12", label, (), "f")
     assert (resource.path, resource.name) == (path, name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "archive"),
+    [
+        ("scans/4/DICOM", "scans/4/DICOM.zip"),
+        ("DICOM", "DICOM.zip"),
+        ("a/" + "x" * 251, "a/" + "x" * 251 + ".zip"),
+        ("a/" + "x" * 252, "a/" + "x" * 200 + "~" + sha256(b"x" * 252).hexdigest()[:16] + ".zip"),
+        ("ä" * 126, "ä" * 100 + "~" + sha256("ä".encode() * 126).hexdigest()[:16] + ".zip"),
+        ("x" + "ä" * 126, "x" + "ä" * 99 + "~" + sha256(b"x" + "ä".encode() * 126).hexdigest()[:16] + ".zip"),
+    ],
+    ids=["in a folder", "at the top", "just fits", "too long", "too long in bytes", "cut between two letters"],
+)
+def test_a_resource_kept_as_one_zip_has_a_name_that_fits(folder: str, archive: str) -> None:
+    resource = Resource(SESSION, Place(Level.SCAN, "4"), "12", "DICOM", (), folder)
+    assert resource.archive == archive
+    assert len(resource.archive.rpartition("/")[2].encode()) <= 255
+
+
+def test_what_is_held_in_a_zip_stands_or_falls_with_the_zip() -> None:
+    file = Held("r/f", "f", 5, "0" * 32, 7, "12")
+    member = Held("r.zip/f", "f", 5, "0" * 32, 8, "12", "r.zip", 99)
+    assert (file.stands_at, file.stat) == ("r/f", (5, 7))
+    assert (member.stands_at, member.stat) == ("r.zip", (99, 8))
 
 
 def test_a_subjects_folder_is_its_own_only_in_part() -> None:

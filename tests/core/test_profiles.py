@@ -67,6 +67,8 @@ def test_without_a_name_and_a_default_there_is_none() -> None:
         ("profiles.work = 3", None, "[profiles.work]"),
         ("[profiles.a", None, "c.toml is no TOML"),
         ("[profiles.a]\njobs = {}", None, "c.toml, profile a, jobs: this is text, a number"),
+        (f"[profiles.a]\njobs = {1 << 64}", None, "c.toml, profile a, jobs: this number is too large"),
+        (f"[profiles.a]\njobs = -{1 << 64}", None, "c.toml, profile a, jobs: this number is too large"),
         ("[profiles.a]\nresource = [true]", None, "profile a, resource: this is text"),
         ("[profiles.a]\npassword = 'HUSH'", None, "secrets do not belong in this file"),
         ("[profiles.a]\njsession = 'HUSH'", None, "secrets do not belong in this file"),

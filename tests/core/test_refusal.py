@@ -27,6 +27,7 @@ ASKED = "/data/JSESSION"
         (301, "https://x/data/JSESSION", "", b"", Cause.MOVED),
         (308, "https://x/xnat/data/JSESSION/", "", b"", Cause.MOVED),
         (302, "", "", b"", Cause.SIGN_ON),
+        (302, "https://[idp/login.vm", "", b"", Cause.SIGN_ON),
         (200, "", HTML, b"<title>Sign in</title>", Cause.SIGN_ON),
         (200, "", TEXT, b"<!DOCTYPE html><body>hello", Cause.SIGN_ON),
         (200, "", HTML, b"<h1>Down for maintenance</h1>", Cause.MAINTENANCE),

@@ -144,6 +144,26 @@ def test_dates_that_leave_no_day_are_an_error() -> None:
         Selection(Target("P1"), after="2021-01-02", before="2021-01-01")
 
 
+@pytest.mark.parametrize(("after", "before"), [("2022-01-02", ""), ("", "2019-12-31"), ("2020-01-02", "2020-12-31")])
+def test_dates_without_a_session_are_an_error_that_tells_what_dates_there_are(after: str, before: str) -> None:
+    said = r"^no session has a date in that range; they are of 2020-01-01 to 2022-01-01$"
+    with pytest.raises(UsageError, match=said):
+        Selection(Target("P1"), after=after, before=before).units(ALL)
+
+
+def test_where_no_session_has_a_date_a_range_leaves_none() -> None:
+    undated = layout.units("P1", [Experiment("XNAT_E4", "MR", "XNAT_S3", "S3", "P1", date="")])
+    assert Selection(Target("P1"), after="2020-01-01").units(undated) == []
+
+
+def test_a_hint_costs_no_memory_without_bound() -> None:
+    some = only("scan", "none")
+    for number in range(20_000):
+        assert not some.take(str(number))
+    assert len(some.seen) == 10_000
+    assert some.unmatched() == ["none"]
+
+
 @pytest.mark.parametrize(
     ("selection", "said"),
     [

@@ -45,6 +45,13 @@ def test_what_is_no_duration(text: str) -> None:
         values.duration(text)
 
 
+def test_a_duration_that_nobody_can_wait_is_an_error_of_the_user_and_not_ours() -> None:
+    assert values.duration("1000000000000s") == 1e12
+    for text in ("1000000000001s", "11574075d", "9" * 400):
+        with pytest.raises(ValueError, match=r"^this duration is longer than anybody can wait$"):
+            values.duration(text)
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import zips
-from core.zips import M, by_zipfile, extra, make, pieces, read, split, unicode_path
+from core.zips import M, by_zipfile, deflate, extra, make, pieces, read, split, unicode_path
 from xnat_sync.core import _zipformat, unzip
 from xnat_sync.core._pushbuffer import PushBuffer
 from xnat_sync.core.errors import Broken
@@ -37,6 +37,12 @@ FILES = {
     "Ünïcödé/日本.txt": b"text " * 40,
     "../../etc/passwd": b"data, not a path",
 }
+
+
+def zip64_sizes(body: bytes) -> bytes:
+    """The field with both sizes of a deflated member."""
+    return extra(1, struct.pack("<QQ", len(body), len(deflate(body))))
+
 
 SHAPES: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "empty zip": (make(), {}),
@@ -53,11 +59,19 @@ SHAPES: dict[str, tuple[bytes, dict[str, bytes]]] = {
         make(M(local={"csize": 0xFFFFFFFF}, extra=extra(1, struct.pack("<QQ", 4, 4)))),
         {"a.dcm": b"DICM"},
     ),
+    "zip64 for one size, and the sizes differ": (
+        make(M("x", b"x" * 99, 8, local={"csize": 0xFFFFFFFF}, extra=zip64_sizes(b"x" * 99))),
+        {"x": b"x" * 99},
+    ),
     "zip64 with the one value": (
         make(M(local={"csize": 0xFFFFFFFF}, extra=extra(1, struct.pack("<Q", 4)))),
         {"a.dcm": b"DICM"},
     ),
     "padded extra field": (make(M(extra=b"\0\0\0")), {"a.dcm": b"DICM"}),
+    "a directory that names a disk": (
+        make(M("a", central={"disk": 7}), M("b")),
+        {"a": b"DICM", "b": b"DICM"},
+    ),
     "comment of a member": (make(M(comment=b"PK\1\2"), M("b")), {"a.dcm": b"DICM", "b": b"DICM"}),
     "deflated": (make(M("x", b"x" * 999, 8)), {"x": b"x" * 999}),
     "deflated, empty": (make(M("x", b"", 8), M("y", b"", 8)), {"x": b"", "y": b""}),
@@ -65,6 +79,10 @@ SHAPES: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "stored, sealed, sizes known": (
         make(M("x", b"abc", descriptor="sig32", local={"csize": 3, "size": 3}), M("y")),
         {"x": b"abc", "y": b"DICM"},
+    ),
+    "stored, sealed, one byte": (
+        make(M("x", b"a", descriptor="sig32", local={"csize": 1, "size": 1}), M("y")),
+        {"x": b"a", "y": b"DICM"},
     ),
     "deflated, sealed, sizes known": (
         make(M("x", b"abc" * 9, 8, descriptor="sig32", local={"size": 27})),
@@ -84,6 +102,7 @@ SHAPES: dict[str, tuple[bytes, dict[str, bytes]]] = {
         make(M(b"?ber", flags=0, extra=unicode_path(b"?ber", "über", version=2))),
         {"?ber": b"DICM"},
     ),
+    "unicode path of no letters": (make(M(b"?", flags=0, extra=unicode_path(b"?", ""))), {"": b"DICM"}),
     "unicode path, short": (make(M(b"?ber", flags=0, extra=extra(0x7075, b"\1"))), {"?ber": b"DICM"}),
     "no UTF-8 in spite of the flag": (make(M(b"\xff.dcm")), {"\udcff.dcm": b"DICM"}),
     "no name": (make(M(b"")), {"": b"DICM"}),
@@ -173,6 +192,10 @@ def test_random_zips(
     assert (seen.error, seen.whole, seen.reader.comment) == (None, files, comment)
 
 
+def test_there_is_no_comment_until_it_has_come() -> None:
+    assert read(make(M(), comment=b"of all")[:-1]).reader.comment == b""
+
+
 def test_the_events_of_a_stored_member() -> None:
     data = make(M("a/b.dcm", b"0123456789"))
     reader = ZipReader()
@@ -223,11 +246,13 @@ def test_dos_times(date: int, time: int, expected: datetime | None) -> None:
 
 
 def test_stored_data_is_a_view_of_what_was_fed() -> None:
-    data = make(M("x", bytes(1000)))
+    body = b"\xff" * 1000
+    data = make(M("x", body))
     (_, event, _) = ZipReader().feed(data)
     assert isinstance(event, MemberData)
     assert isinstance(event.data, memoryview)
     assert event.data.obj is data
+    assert event.data == body
 
 
 def test_a_fed_bytearray_is_let_go() -> None:
@@ -362,10 +387,16 @@ def test_sizes_beyond_4_gib_are_read_from_the_header() -> None:
     assert (caught.value.expected, caught.value.found, caught.value.member) == (size, 4, "big")
 
 
-def test_descriptors_beyond_4_gib_are_wide() -> None:
-    size = 5 << 30
-    wide = struct.pack("<IQQ", 7, 1 << 20, size)
-    assert _zipformat.descriptors(7, 1 << 20, size) == [wide, b"PK\7\x08" + wide]
+@pytest.mark.parametrize("sizes", [(1 << 20, 5 << 30), (1 << 32, 1), (1, 1 << 32)])
+def test_descriptors_of_4_gib_and_more_are_wide(sizes: tuple[int, int]) -> None:
+    wide = struct.pack("<IQQ", 7, *sizes)
+    assert _zipformat.descriptors(7, *sizes) == [wide, b"PK\7\x08" + wide]
+
+
+def test_descriptors_of_one_byte_less_may_be_narrow() -> None:
+    sizes = (1 << 32) - 1, (1 << 32) - 1
+    wide, narrow = struct.pack("<IQQ", 7, *sizes), struct.pack("<III", 7, *sizes)
+    assert _zipformat.descriptors(7, *sizes) == [wide, narrow, b"PK\7\x08" + wide, b"PK\7\x08" + narrow]
 
 
 def test_long_records_byte_by_byte() -> None:

@@ -266,6 +266,7 @@ LIMITS: list[tuple[str, ZipLimits, bytes, int]] = [
     ("max_member", ZipLimits(max_member=3), make(M("x")), 4),
     ("max_member", ZipLimits(max_member=999), make(M("x", bytes(1000), 8, descriptor="sig32")), 1000),
     ("max_total", ZipLimits(max_total=13), make(A, B), 14),
+    ("max_total", ZipLimits(max_total=17), make(A, B, M("c")), 18),
     ("max_total", ZipLimits(max_total=1999), make(*(M(n, bytes(1000),
      8, descriptor="32") for n in "ab")), 2000),
     ("max_ratio", ZipLimits(max_ratio=100), make(M("x", bytes(BIG), 8)), BIG // len(deflate(bytes(BIG)))),
@@ -287,6 +288,14 @@ def test_at_the_limits_all_is_well() -> None:
     assert read(make(A, B), limits=limits).error is None
     small = ZipLimits(max_ratio=2)
     assert read(make(M("x", bytes(1 << 20), 8)), limits=small).error is None  # a small thing is no bomb
+
+
+def test_the_zip64_end_record_has_so_much_room_for_extensions_and_no_more() -> None:
+    fits, over = (
+        make(A, zip64_end=True, length64=44 + size, extensible64=bytes(size)) for size in (FULL16, FULL16 + 1)
+    )
+    assert read(fits).error is None
+    assert read(over).fault is BadHeader
 
 
 def test_a_total_ends_a_bomb_before_it_grows() -> None:
