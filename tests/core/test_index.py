@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xnat_sync.core import index
 from xnat_sync.core.index import Seen
-from xnat_sync.core.model import Unit, UnitKind
+from xnat_sync.core.model import Unit, UnitKind, stays_within
 
 DAY = 86400.0
 SEEN = Seen("XNAT_E1", "experiment", "S1_MR1", "S1", "S1/S1_MR1", "2023-09-27 17:31:21", 1_700_000_000.5, 3, 5000)
@@ -26,7 +26,7 @@ def seen(unit: str, listed: float = 0.0) -> Seen:
 
 texts = st.text(max_size=8)
 anything_seen = st.builds(
-    Seen, texts, texts, texts, texts, texts, texts,
+    Seen, texts, texts, texts, texts, texts.filter(stays_within), texts,
     st.floats(-1e12, 1e12) | st.integers(-(10**12), 10**12), st.integers(), st.integers(),
 )  # fmt: skip
 

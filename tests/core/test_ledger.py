@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from xnat_sync.core import ledger
 from xnat_sync.core.ledger import Replay
 from xnat_sync.core.model import Held, Level, Place, Resource, Unit, UnitKind
+from xnat_sync.core.names import safe
 
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
 UNIT = Unit(
@@ -58,19 +59,19 @@ files = st.tuples(
     st.none() | names,
     st.integers(0, 1 << 60),
     st.text("0123456789abcdef", min_size=32, max_size=32),
-    st.integers(0, 1 << 63),
+    st.integers(0, (1 << 63) - 1),
 )
 resources = st.builds(
     lambda number, label, folder: Resource(UNIT, Place(Level.SESSION), str(number), label, (), folder),
     st.integers(0, 10**9),
     names,
-    st.sampled_from(["scans/4/DICOM", "scans/4/NIFTI", "resources/x", "resources/é"]) | names,
+    st.sampled_from(["scans/4/DICOM", "scans/4/NIFTI", "resources/x", "resources/é"]) | names.map(safe),
 )
 
 
 def batch(resource: Resource, rows: list[tuple[str, str | None, int, str, int]]) -> tuple[Resource, list[Held]]:
     return resource, [
-        Held(f"{resource.folder}/{path if at is None else at}", path, size, md5, mtime_ns, resource.id)
+        Held(f"{resource.folder}/{safe(path if at is None else at)}", path, size, md5, mtime_ns, resource.id)
         for path, at, size, md5, mtime_ns in rows
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 
@@ -133,12 +133,3 @@ def without_effect(journey: Journey, usual: Usual) -> list[Fault]:
         if not bears(cls, place.kind)
         for (effect, *_) in variants(cls, place.kind, min(exchange.body_bytes for exchange in made))
     ]
-
-
-def sample(found: Sequence[Cell], offset: int = 0) -> list[Cell]:
-    """Each effect at each kind of request once, of its cells one after the other: each time another."""
-    groups: dict[tuple[type[object], str], list[Cell]] = {}
-    for cell in found:
-        groups.setdefault((type(cell.effects[0]), cell.place.kind), []).append(cell)
-    # A step that shares no factor with the numbers of cells, so that the positions take turns.
-    return [group[(at * 7 + offset) % len(group)] for at, group in enumerate(groups.values())]

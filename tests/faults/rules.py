@@ -35,6 +35,7 @@ manners    logging out, a ping, the version, renewing a token: good to have
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
@@ -194,8 +195,13 @@ def _table() -> dict[tuple[str, str, bool], frozenset[int]]:
 CODES = _table()
 
 
-def allowed(cell: Cell, journey: Journey) -> Allowed:
-    """What may come of a cell."""
+def allowed(cells: Sequence[Cell], journey: Journey) -> Allowed:
+    """What may come of a cell, or of several at once."""
+    each = [_allowed(cell, journey) for cell in cells]
+    return Allowed(frozenset.intersection(*(one.codes for one in each)), all(one.whole for one in each))
+
+
+def _allowed(cell: Cell, journey: Journey) -> Allowed:
     what, purpose = nature(cell.effects), role(cell.place, journey)
     codes = CODES[what, purpose, cell.ever]
     if 5 in codes and not journey.mirrors and cell.place.kind not in ("experiments", "subjects"):
@@ -242,10 +248,18 @@ class Bounds:
     sessions: int
 
 
-def bounds(cell: Cell, journey: Journey, usual: Usual, hits: int) -> Bounds:
-    """The bounds of a cell whose faults met so many requests.
+def bounds(cells: Sequence[Cell], journey: Journey, usual: Usual, hits: Sequence[int]) -> Bounds:
+    """The bounds of a cell whose faults met so many requests, or of several at once: their sum."""
+    each = [_bounds(cell, journey, usual, met) for cell, met in zip(cells, hits, strict=True)]
+    return Bounds(
+        sum(one.requests for one in each),
+        sum(one.bytes for one in each),
+        usual.sessions + sum(one.sessions - usual.sessions for one in each),
+    )
 
-    Once: ``REQUESTS``, each with a page or so, and once more the largest answer that it spoils. For ever: for each
+
+def _bounds(cell: Cell, journey: Journey, usual: Usual, hits: int) -> Bounds:
+    """Once: ``REQUESTS``, each with a page or so, and once more the largest answer that it spoils. For ever: for each
     request at that place ``TRIES`` times as much, or as many requests as its pieces, where each try brings one.
     """
     sizes = [exchange.body_bytes for exchange in usual.places()[cell.place]]

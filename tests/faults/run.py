@@ -68,10 +68,10 @@ def usual_of(name: str, home: Path) -> Usual:
 def try_cell(usual: Mapping[str, Usual], cell: Cell, home: Path) -> Trial:
     """One cell."""
     try:
-        return met(cell, usual[cell.journey], home)
+        return met((cell,), usual[cell.journey], home)
     except AssertionError as error:
         return Trial(
-            cell, -1, fired=True, wrong=["what should stand before does not, or the mending hangs"], told=str(error)
+            (cell,), -1, fired=True, wrong=["what should stand before does not, or the mending hangs"], told=str(error)
         )
 
 
@@ -86,7 +86,7 @@ def table(trials: Sequence[Trial]) -> str:
         f"{'effect':<16} {'cells':>6} {'fired':>6} {'requests':>9} {'bytes':>8} {'seconds':>8} {'failed':>7}  codes"
     ]
     for effect in (*(cls.__name__ for cls in CLASSES), "all"):
-        of = [trial for trial in trials if effect in (type(trial.cell.effects[0]).__name__, "all")]
+        of = [trial for trial in trials if effect in (type(trial.cells[0].effects[0]).__name__, "all")]
         if of:
             codes = ", ".join(f"{code}: {n}" for code, n in sorted(Counter(trial.code for trial in of).items()))
             lines.append(
@@ -138,8 +138,8 @@ def main() -> int:
         print(table(trials))
     if mixes:
         print(summary(mixes))
-    wrong += [f"{trial}\nalone: --only {shlex.quote(str(trial.cell))}" for trial in trials if trial.wrong]
-    wrong += [f"{trial.cell}: did not fire" for trial in trials if not trial.fired]
+    wrong += [f"{trial}\nalone: --only {shlex.quote(str(trial.cells[0]))}" for trial in trials if trial.wrong]
+    wrong += [f"{trial.cells[0]}: did not fire" for trial in trials if not trial.fired]
     wrong += [f"{mix}\nalone: --seed {mix.seed} --faults {given.faults}" for mix in mixes if mix.wrong]
     print("\n\n".join(wrong[:TOLD]))
     print(f"{len(wrong)} complaints; {time.monotonic() - began:,.0f} s")

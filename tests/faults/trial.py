@@ -39,9 +39,9 @@ def transfers_at_once(here: WarmWorld) -> int:
 
 @dataclass
 class Trial:
-    """What came of a cell; ``more`` and ``again`` are requests and bytes beyond the usual."""
+    """What came of a cell, or of several in one run; ``more`` and ``again`` are requests and bytes beyond the usual."""
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     code: int
     fired: bool
     more: int = 0
@@ -52,7 +52,7 @@ class Trial:
     told: str = ""
 
     def __str__(self) -> str:
-        return f"{self.cell}\n  {'; '.join(self.wrong)}\n{self.told}"
+        return f"{' + '.join(map(str, self.cells))}\n  {'; '.join(self.wrong)}\n{self.told}"
 
 
 @contextmanager
@@ -78,27 +78,27 @@ def undisturbed(journey: Journey, home: Path, faults: Sequence[Fault] = ()) -> U
         return Usual(tuple(here.server.log), here.server.counts.sessions_opened - opened, done.out)
 
 
-def met(cell: Cell, usual: Usual, home: Path) -> Trial:
-    """Run a cell and look at everything."""
-    journey = JOURNEYS[cell.journey]
+def met(cells: tuple[Cell, ...], usual: Usual, home: Path) -> Trial:
+    """Run a cell, or several of one journey at once, and look at everything."""
+    journey = JOURNEYS[cells[0].journey]
     with laid(journey, home) as (here, environment):
-        faults = [here.server.faults.add(fault) for fault in cell.faults()]
+        ordered = [[here.server.faults.add(fault) for fault in cell.faults()] for cell in cells]
         opened, began = here.server.counts.sessions_opened, time.monotonic()
         before = journey.found(here)
-        more = ONE_RETRY if cell.ever else {}
+        more = ONE_RETRY if any(cell.ever for cell in cells) else {}
         try:
             done = here.run(*journey.arguments(here), env={**environment, **more}, timeout=LIMIT)
         except AssertionError as error:
-            return Trial(cell, -1, fired=True, wrong=["it hangs"], told=str(error))
-        trial = Trial(cell, done.code, fired=all(map(here.server.faults.fired, faults)), told=str(done))
+            return Trial(cells, -1, fired=True, wrong=["it hangs"], told=str(error))
+        hits = [sum(map(here.server.faults.fired, faults)) for faults in ordered]
+        trial = Trial(cells, done.code, fired=all(hits), told=str(done))
         trial.seconds = time.monotonic() - began
         log = here.server.log
         trial.more = len(log) - usual.requests
         trial.again = sum(exchange.body_bytes for exchange in log) - usual.bytes
         trial.sessions = here.server.counts.sessions_opened - opened
-        hits = sum(map(here.server.faults.fired, faults))
-        rule = allowed(cell, journey)
-        trial.wrong += _bounded(trial, rule, bounds(cell, journey, usual, hits), transfers_at_once(here))
+        rule = allowed(cells, journey)
+        trial.wrong += _bounded(trial, rule, bounds(cells, journey, usual, hits), transfers_at_once(here))
         trial.wrong += _sound(journey, here, done, rule, before, usual)
         here.server.faults.clear()
         if done.code or not rule.whole:

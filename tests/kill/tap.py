@@ -189,8 +189,7 @@ class _Tap:
         place = self._place_of(file) if isinstance(file, int) else self._place(file, None)
         if place is None or not set(mode) & set("wax+"):
             return self._builtin_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-        assert opener is None
-        raw = _Raw(self, file, mode.replace("t", "").replace("b", ""), closefd)
+        raw = _Raw(self, file, mode.replace("t", "").replace("b", ""), closefd, opener or self.opened)
         if buffering == 0:
             return raw
         whole = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
@@ -260,9 +259,9 @@ class _Tap:
 class _Raw(io.FileIO):
     """A file whose calls to the system the tap sees."""
 
-    def __init__(self, tap: _Tap, file: Any, mode: str, closefd: bool) -> None:
+    def __init__(self, tap: _Tap, file: Any, mode: str, closefd: bool, opener: Callable[[str, int], int]) -> None:
         self._tap = tap
-        super().__init__(file, mode, closefd, tap.opened)
+        super().__init__(file, mode, closefd, opener)
 
     def write(self, data: Any) -> int:
         return self._tap.written(self.fileno(), data, None, lambda piece: super(_Raw, self).write(piece))

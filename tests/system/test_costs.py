@@ -83,9 +83,10 @@ def test_a_new_file_is_hashed_once_and_written_once(base: list[Counter[str]], lo
     assert cost["md5"] == 1
     assert cost["os.rename"] == 1
     assert cost["os.fsync"] == 1
-    # Once to write it, once to make it durable; and a look before its final name, and one for an earlier file there.
-    bounds = {"os.open": 2, "os.lstat": 2, "os.write": 1.5, "os.stat": 0.2, "os.mkdir": 0.2, "os.unlink": 0}
-    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 130}) == {}
+    # Once to write it, once to make it durable; a look before its final name, and one for an earlier file there; all
+    # others look whether a link has come to stand in our own folder.
+    bounds = {"os.open": 2, "os.lstat": 18, "os.write": 1.5, "os.stat": 0.2, "os.mkdir": 0.2, "os.unlink": 0}
+    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 145}) == {}
 
 
 def test_a_megabyte_takes_few_steps_in_threads(tmp_path: Path) -> None:
@@ -98,24 +99,25 @@ def test_a_megabyte_takes_few_steps_in_threads(tmp_path: Path) -> None:
 
 def test_a_new_session_takes_few_requests(base: list[Counter[str]], wider: list[Counter[str]]) -> None:
     # Its resources and its files, its subject's files, and two zips.
-    assert over(per(wider[0], base[0], 3), {"requests": 5, "hops": 100, "calls": 7200, "os.fsync": 50}) == {}
+    assert over(per(wider[0], base[0], 3), {"requests": 5, "hops": 100, "calls": 8300, "os.fsync": 50}) == {}
 
 
 def test_an_unchanged_file_is_looked_at_once(base: list[Counter[str]], longer: list[Counter[str]]) -> None:
     cost = per(longer[1], base[1], 120)
     assert cost["os.lstat"] == 1
     bounds = {"md5": 0, "os.open": 0, "os.write": 0, "os.fsync": 0, "os.stat": 0, "hops": 0, "requests": 0}
-    assert over(cost, bounds | {"calls": 2.5}) == {}
+    assert over(cost, bounds | {"calls": 3.5}) == {}
 
 
 def test_an_unchanged_session_asks_nothing(base: list[Counter[str]], wider: list[Counter[str]]) -> None:
     cost = per(wider[1], base[1], 3)
-    # It has forty files, which are looked at, and it and its subject have a ledger each, which are read.
-    assert over(cost, {"requests": 0, "os.open": 2, "os.lstat": 40, "os.fsync": 0, "hops": 2, "calls": 400}) == {}
+    # It has forty files, which are looked at, and it and its subject have a ledger each, which are read, and before
+    # that our folders on the way are looked at.
+    assert over(cost, {"requests": 0, "os.open": 2, "os.lstat": 44, "os.fsync": 0, "hops": 2, "calls": 450}) == {}
 
 
 def test_keeping_zips_costs_no_more_files(tmp_path: Path) -> None:
     short = costs_of(site_of(1, 1, 20), tmp_path / "a", 1, "--store", "zip")
     long = costs_of(site_of(1, 1, 220), tmp_path / "b", 1, "--store", "zip")
-    bounds = {"os.open": 0, "os.fsync": 0, "os.rename": 0, "os.lstat": 0, "md5": 1, "hops": 0.3, "calls": 165}
+    bounds = {"os.open": 0, "os.fsync": 0, "os.rename": 0, "os.lstat": 0, "md5": 1, "hops": 0.3, "calls": 180}
     assert over(per(long[0], short[0], 200), bounds) == {}

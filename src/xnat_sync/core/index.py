@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from math import floor
 
-from .model import Unit, UnitKind
+from .model import Unit, UnitKind, stays_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,11 @@ def replay(text: str) -> dict[str, Seen]:
             entry = json.loads(entry_text)
             if entry.get("gone") is True:
                 found.pop(entry["id"], None)
-            elif all(isinstance(entry[name], kind) for name, kind in _TYPES.items()) and abs(entry["listed"]) < _LATEST:
+            elif (
+                all(isinstance(entry[name], kind) for name, kind in _TYPES.items())
+                and abs(entry["listed"]) < _LATEST
+                and (stays_within(entry["folder"]) if entry["folder"] else entry["kind"] == UnitKind.PROJECT.value)
+            ):
                 found[entry["id"]] = Seen(**{name: entry[name] for name in _TYPES})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from .model import Held, Resource, Unit
+from .model import Held, Resource, Unit, UnitKind, stays_within
 
 VERSION = 1
+_LARGEST = 1 << 63  # bytes, or nanoseconds
 _SIZE = attrgetter("size")
 _made = tuple.__new__  # Without the way through Held's own, which looks for names and defaults.
 
@@ -176,6 +177,8 @@ def _apply(state: Replay, entry: dict[str, Any]) -> None:
         state.hooked, state.changed = True, 0
     elif "folder" in entry:
         unit, folder = _text(entry["id"]), _text(entry["folder"])
+        if not (stays_within(folder) if folder else entry.get("unit") == UnitKind.PROJECT.value):
+            raise ValueError("not a folder of ours")
         state.hooked &= state.folder in (None, folder)
         state.unit, state.folder = unit, folder
 
@@ -191,7 +194,9 @@ def _held(prefix: str, resource: str, file: dict[str, Any], archive: str, archiv
     # In one go, since this is asked a million times; bool is an int, and no number here.
     if not (type(path) is type(at) is type(md5) is str and type(size) is type(mtime_ns) is int):
         raise TypeError("not a file")
-    return _made(Held, (prefix + at, path, size, md5, mtime_ns, resource, archive, archive_size))
+    if not (stays_within(at := prefix + at) and 0 <= size < _LARGEST and -_LARGEST < mtime_ns < _LARGEST):
+        raise ValueError("not a file of ours")
+    return _made(Held, (at, path, size, md5, mtime_ns, resource, archive, archive_size))
 
 
 def _text(value: object) -> str:

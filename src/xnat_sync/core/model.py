@@ -132,6 +132,29 @@ class Resource:
         return f"{self.unit.label}{level} {self.label or self.id}"
 
 
+def stays_within(path: str) -> bool:
+    """Whether a path that was read from a state file is one that we may have written there.
+
+    It is relative, climbs nowhere, leads to a name within its folder and not into our own, and can be a path at all.
+    """
+    if "/." in path or "//" in path or path[:1] in ("", "/", ".") or path[-1] == "/":
+        parts = path.split("/")
+        if parts[0] == ".xnat-sync" or not {"", ".", ".."}.isdisjoint(parts):
+            return False
+    if "\0" in path:
+        return False
+    if len(path) > 255 and any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in path.split("/")):
+        return False
+    if len(path) > 4000:
+        return False
+    if not path.isascii():
+        try:
+            path.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
 class Held(NamedTuple):
     """What the ledger says of a file that we wrote or adopted. ``at`` is relative to the unit's folder.
 

@@ -210,7 +210,7 @@ class Engine:
     async def _settle_extras(self, units: Sequence[Unit]) -> None:
         """Tell of units that are gone, and take extras away if that is asked for and safe."""
         if all(self._selection.wholly(unit) for unit in units) and self._selection.everything:
-            await self._extras.of_dead_units(frozenset(unit.id for unit in units))
+            await self._extras.of_dead_units({unit.id: unit.folder for unit in units})
         tally = self._bus.tally
         if self._options.delete and self._extras.found and not tally.failed and not self._space.aside:
             held = tally.files["skipped"] + tally.files_committed + len(self._extras.found)
@@ -374,15 +374,19 @@ class Engine:
     async def _close(self, progress: _Progress) -> None:
         unit = progress.unit
         del self._open[unit.id]
-        if progress.again:
-            self._failed.append(unit)
         if not self._options.dry_run:
             if not progress.whole or progress.vanished or progress.doubtful:
                 await self._standing.falls(unit)
             elif self._selection.wholly(unit):
-                await self._standing.stands(unit)
+                if astray := await self._standing.stands(unit):
+                    why = "gone or changed since it was looked at: does another process write here?"
+                    self._bus(events.Failed(unit.id, unit.label, astray, why))
+                    progress.whole, progress.again = False, True
+                    await self._standing.falls(unit)
                 # Partials of what the server has no more would lie there for ever.
                 await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
+        if progress.again:
+            self._failed.append(unit)
         if progress.whole:
             self._hooks.complete(unit)
         self._bus(events.SessionDone(unit.id, unit.label, unit.folder, progress.whole, progress.changed))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -89,6 +89,7 @@ class Extras:
             if standing is None:
                 gone.append(row.at)
             elif not row.archive and places[row.size, row.md5] and _as_recorded(path, row, standing):
+                disk.must_be_beneath(path, self._mirror.root)
                 resource, wants, number = places[row.size, row.md5].pop()
                 self._mirror.stage(unit.id, resource.id).take(path, wants[number].local)
                 wants[number] = replace(wants[number], reason=MOVED)
@@ -98,21 +99,42 @@ class Extras:
                 extra.append(row)
         return gone, extra
 
-    async def of_dead_units(self, alive: frozenset[str]) -> None:
-        """Find what is held of units that the project no longer has."""
-        for unit, replay in await anyio.to_thread.run_sync(self._dead, alive):
-            self._tell(unit, unit, replay.folder or "", list(replay.files.values()))
+    async def of_dead_units(self, alive: Mapping[str, str]) -> None:
+        """Find what is held of units that the project no longer has; ``alive`` are those it has, id -> folder.
 
-    def _dead(self, alive: frozenset[str]) -> list[tuple[str, ledger.Replay]]:
+        What a unit that is alive holds is not extra, whatever else claims it: so it is where a session was removed and
+        uploaded anew under the same label.
+        """
+        for unit, replay, rows in await anyio.to_thread.run_sync(self._dead, alive):
+            self._tell(unit, unit, replay.folder or "", rows)
+
+    def _dead(self, alive: Mapping[str, str]) -> list[tuple[str, ledger.Replay, list[Held]]]:
         found = []
         known = {self._mirror.ledger_path(unit) for unit in alive}
         for path in self._mirror.ledgers():
             if path in known:
                 continue
-            replay = ledger.replay(disk.read_bytes(path).decode("utf-8", "replace"))
+            replay = self._replay(path)
             if replay.unit and replay.unit not in alive and replay.files:
-                found.append((replay.unit, replay))
+                taken = self._held_near(replay.folder or "", alive)
+                rows = [
+                    row for row in replay.files.values() if Extra("", replay.folder or "", row).stands_at not in taken
+                ]
+                found.append((replay.unit, replay, rows))
         return found
+
+    @staticmethod
+    def _replay(path: str) -> ledger.Replay:
+        return ledger.replay(disk.read_bytes(path).decode("utf-8", "replace"))
+
+    def _held_near(self, folder: str, alive: Mapping[str, str]) -> set[str]:
+        """What units hold that are alive and lie in ``folder``, around it, or below it."""
+        return {
+            Extra(unit, other, row).stands_at
+            for unit, other in alive.items()
+            if f"{other}/".startswith(f"{folder}/") or f"{folder}/".startswith(f"{other}/") or not folder or not other
+            for row in self._replay(self._mirror.ledger_path(unit)).files.values()
+        }
 
     def _tell(self, unit: str, label: str, folder: str, rows: Sequence[Held]) -> None:
         known = {(extra.folder, extra.held.at) for extra in self.found}

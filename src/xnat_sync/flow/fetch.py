@@ -232,7 +232,12 @@ class _Single:
                 await self._discard(part.held)
             part = None
         if part is not None and resume.complete(part, remote):
-            return await self._verify(await self._open(append=True))
+            writer = await self._open(append=True)
+            try:
+                return await self._verify(writer)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(writer.close)
         transfer = self._bus.next_transfer()
         self._bus(events.Began(transfer, self.what, "file", remote.size))
         try:
@@ -272,11 +277,11 @@ class _Single:
                 await self._manners.pace(len(piece))
                 if most is not None and writer.size > most:
                     break
+            return await self._verify(writer, total)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(writer.close)
             raise
-        return await self._verify(writer, total)
 
     async def _open(self, *, append: bool) -> disk.Writer:
         return await anyio.to_thread.run_sync(lambda: self._stage.open_part(self._want.local, append=append))

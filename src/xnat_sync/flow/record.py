@@ -10,7 +10,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -83,15 +82,14 @@ class Record:
         # What the user named besides must not end a run half way: its disk may be another one.
         with contextlib.suppress(DiskTrouble):
             if self._log_file is not None:
-                disk.append_bytes(self._log_file, lines)
+                disk.append_to_named(self._log_file, lines)
             if self._report_file is not None:
-                disk.append_bytes(self._report_file, rows)
+                disk.append_to_named(self._report_file, rows)
         if not self.folder:
             return
-        with disk.translated(self.folder):
-            os.makedirs(self.folder, exist_ok=True)
-            disk.append_bytes(f"{self.folder}/log.jsonl", lines)
-            disk.append_bytes(f"{self.folder}/report.csv", rows)
+        disk.make_own_folder(self.folder)
+        disk.append_bytes(f"{self.folder}/log.jsonl", lines)
+        disk.append_bytes(f"{self.folder}/report.csv", rows)
 
     async def finish(self, summary: dict[str, Any], tally: Tally) -> bool:
         """Write the last rows and ``summary.json``; False if the disk does not take them."""

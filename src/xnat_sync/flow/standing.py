@@ -88,28 +88,41 @@ class Standing:
             return None
         if self._needs and unit.kind is UnitKind.EXPERIMENT and self._needs not in held.files:
             return None
+        return None if self._astray(unit, held) else held
+
+    def _astray(self, unit: Unit, held: ledger.Replay) -> str:
+        """The first file that is not as its ledger says; ``""`` if all are."""
         base = self._mirror.path(unit.folder)
         seen: set[tuple[str, int, int]] = set()
         for row in held.files.values():
             if not row.archive:
                 if not disk.stands(f"{base}/{row.at}", row.size, row.mtime_ns):
-                    return None
+                    return row.at
             elif (zipped := (row.archive, row.archive_size, row.mtime_ns)) not in seen:
                 seen.add(zipped)
                 if not disk.stands(f"{base}/{zipped[0]}", *zipped[1:]):
-                    return None
-        return held
+                    return row.archive
+        return ""
 
-    async def stands(self, unit: Unit) -> None:
-        """Record that ``unit`` was listed and is whole."""
-        held = await anyio.to_thread.run_sync(self._look, unit)
+    def _end(self, unit: Unit) -> tuple[str, ledger.Replay | None]:
+        text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
+        held = ledger.replay(text)
+        for at in held.extra:  # what the server has no more may be anything
+            del held.files[at]
+        astray = self._astray(unit, held)
+        return astray, None if astray else self._look(unit)
+
+    async def stands(self, unit: Unit) -> str:
+        """Record that ``unit`` was listed and is whole, if it still is; else a file that is gone or was changed."""
+        astray, held = await anyio.to_thread.run_sync(self._end, unit)
         if held is None:
-            return
+            return astray
         self._seen[unit.id] = seen = index.Seen(
             unit.id, unit.kind.value, unit.label, unit.subject_id, unit.folder, unit.last_modified, time.time(),
             len(held.files), held.bytes,
         )  # fmt: skip
         await disk.append_text(self._mirror.index_path, index.line(seen), durable=False)
+        return ""
 
     async def lessens(self, unit: str) -> None:
         """Record that files of a unit were taken away of which the server has no more."""

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -19,12 +20,15 @@ import aiofiles
 import anyio.to_thread
 
 from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError, UsageError
+from xnat_sync.core.layout import STATE
 from xnat_sync.core.model import OnDisk
 
 PIECE = 1 << 20
-NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-_READ = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+# No link is followed, and what turns out to be a pipe does not hold us up.
+_CAREFUL = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+_READ = os.O_RDONLY | _CAREFUL
 
 
 @contextlib.contextmanager
@@ -38,7 +42,8 @@ def translated(path: str) -> Iterator[None]:
 
 def trouble(error: OSError, path: str) -> Exception:
     """The error of ours that says what an ``OSError`` at ``path`` means."""
-    where = error.filename if isinstance(error.filename, str) else path
+    named = error.filename2 or error.filename  # of a rename it is the new name that may not be written
+    where = named if isinstance(named, str) else path
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return DiskTrouble(f"no space left for {where}: free some or raise the quota, then run again")
@@ -48,7 +53,68 @@ def trouble(error: OSError, path: str) -> Exception:
             return DiskTrouble(f"not allowed to write {where}: check its owner and mode")
         case errno.ENAMETOOLONG:
             return ItemError(f"the file system refuses so long a name: {where}")
+        case errno.EXDEV:
+            return DiskTrouble(f"{where} is on another file system than {STATE}: a project must lie on one")
+        case errno.ELOOP:
+            return DiskTrouble(f"{where} is a link, and none is followed here: see who put it there, and remove it")
     return DiskTrouble(f"{where}: {error.strerror or error}: check the disk or mount, then run again")
+
+
+def must_be_ours(path: str) -> None:
+    """Make sure that no link stands on the way to ``path`` from ``.xnat-sync``, our own folder, down.
+
+    Raises ``DiskTrouble``. What the last name stands for is not looked at, and nothing above our folder.
+    """
+    above, ours, below = path.partition(f"/{STATE}/")
+    if not ours:
+        return
+    folder = f"{above}/{STATE}"
+    for name in below.split("/"):
+        try:
+            found = os.lstat(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise trouble(error, folder) from error
+        if stat.S_ISLNK(found.st_mode):
+            raise trouble(OSError(errno.ELOOP, "", folder), folder)
+        folder = f"{folder}/{name}"
+
+
+def open_own(path: str, flags: int) -> int:
+    """A descriptor of a file of ours, made if ``flags`` say so; an opener for ``open``.
+
+    Links are not followed, and nothing but a regular file is taken. One that is to be written and has other names, as
+    a snapshot made of hard links gives it, is first parted from these, which stay as they are. Raises ``OSError`` or
+    ``DiskTrouble``.
+    """
+    must_be_ours(path)
+    while True:
+        fd = os.open(path, flags & ~os.O_TRUNC | _CAREFUL, 0o666)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise DiskTrouble(f"{path} is no regular file: see who put it there, and remove it")
+            if found.st_nlink < 2 or not flags & (os.O_WRONLY | os.O_RDWR):
+                if flags & os.O_TRUNC and found.st_size:
+                    os.ftruncate(fd, 0)
+                ours, fd = fd, -1
+                return ours
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        if flags & os.O_TRUNC:
+            os.unlink(path)
+        else:
+            _part(path)
+
+
+def _part(path: str) -> None:
+    alone = f"{path}.own"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(alone)
+    shutil.copyfile(path, alone, follow_symlinks=False)
+    os.rename(alone, path)
 
 
 class Writer:
@@ -63,13 +129,13 @@ class Writer:
         self._md5 = hashlib.md5(usedforsecurity=False)
         with translated(path):
             if append:
-                with open(os.open(path, _READ), "rb") as held:
+                with open(path, "rb", opener=open_own) as held:
                     while piece := held.read(PIECE):
                         self._md5.update(piece)
                         self.size += len(piece)
-                self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+                self._fd = open_own(path, os.O_WRONLY | os.O_APPEND)
             else:
-                self._fd = os.open(path, NEW, 0o666)
+                self._fd = open_own(path, NEW)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write and hash ``data`` whole."""
@@ -99,7 +165,8 @@ class Writer:
     def drop(self) -> None:
         """Close and remove the file."""
         self.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DiskTrouble):
+            must_be_ours(self.path)
             os.unlink(self.path)
 
 
@@ -130,6 +197,8 @@ def hash_of(path: str) -> tuple[OnDisk, str] | None:
     try:
         with open(os.open(path, _READ), "rb", buffering=0) as file:
             before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return None
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
             after = os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
@@ -138,25 +207,26 @@ def hash_of(path: str) -> tuple[OnDisk, str] | None:
         raise trouble(error, path) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return None
-    return OnDisk(after.st_size, after.st_mtime_ns, stat.S_ISREG(after.st_mode)), digest.hexdigest()
+    return OnDisk(after.st_size, after.st_mtime_ns), digest.hexdigest()
 
 
 def remove(path: str) -> None:
     """Remove a file of ours, if it is there."""
     with translated(path), contextlib.suppress(FileNotFoundError):
+        must_be_ours(path)
         os.unlink(path)
 
 
 def read_bytes(path: str) -> bytes:
     """A small file of ours, whole; empty if it is not there."""
-    with translated(path), contextlib.suppress(FileNotFoundError), open(os.open(path, _READ), "rb") as file:
+    with translated(path), contextlib.suppress(FileNotFoundError), open(path, "rb", opener=open_own) as file:
         return file.read()
     return b""
 
 
 def write_bytes(path: str, data: bytes) -> None:
     """A small file of ours that may be torn by a crash: who reads it must cope."""
-    with translated(path), open(os.open(path, NEW, 0o666), "wb") as file:
+    with translated(path), open(path, "wb", opener=open_own) as file:
         file.write(data)
 
 
@@ -194,15 +264,22 @@ def must_be_writable(path: str | None) -> None:
 
 def append_bytes(path: str, data: bytes) -> None:
     """Append to a log of ours."""
-    with translated(path), open(os.open(path, APPEND, 0o666), "ab") as file:
+    with translated(path), open(path, "ab", opener=open_own) as file:
+        file.write(data)
+
+
+def append_to_named(path: str, data: bytes) -> None:
+    """Append to what the user named, which may be a pipe or a device; a link is not followed."""
+    flags = APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    with translated(path), open(os.open(path, flags, 0o666), "ab") as file:
         file.write(data)
 
 
 def open_log(path: str) -> int:
     """A descriptor that appends to a log of ours, its folder made; the caller closes it."""
     with translated(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, APPEND, 0o666)
+        make_own_folder(os.path.dirname(path))
+        return open_own(path, APPEND)
 
 
 def sync_paths(paths: Iterable[str]) -> None:
@@ -222,27 +299,45 @@ def sync_paths(paths: Iterable[str]) -> None:
 def make_folder(path: str, below: str) -> None:
     """Make ``path`` and what lacks above it down from ``below``, each durable in its parent.
 
-    Raises ``Conflict`` if something that is no folder stands in the way.
+    Raises ``Conflict`` if something that is no folder stands in the way, be it a link to one; ``below`` may be a link.
     """
-    if os.path.isdir(path):
-        return
     if path != below:
         make_folder(os.path.dirname(path), below)
     with translated(path):
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            if not os.path.isdir(path):
-                raise Conflict(f"{path} is in the way: a folder must stand there") from None
-            return
-    sync_paths([os.path.dirname(path)])
+        if not os.path.lexists(path):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+                sync_paths([os.path.dirname(path)])
+                return
+        if not stat.S_ISDIR(os.stat(path, follow_symlinks=path == below).st_mode):
+            raise Conflict(f"{path} is in the way: a folder must stand there")
+
+
+def make_own_folder(path: str) -> None:
+    """Make a folder within our own, and what lacks above it. Raises ``DiskTrouble`` if a link stands in the way."""
+    with translated(path):
+        must_be_ours(f"{path}/")
+        os.makedirs(path, exist_ok=True)
+        must_be_ours(f"{path}/")
+
+
+def must_be_beneath(path: str, below: str) -> None:
+    """Make sure that no link stands on the way from ``below`` to ``path``. Raises ``Conflict``.
+
+    What the last name stands for is not looked at.
+    """
+    folder = os.path.dirname(path)
+    while folder.startswith(f"{below}/"):
+        if os.path.islink(folder):
+            raise Conflict(f"{folder} is a link, and what lies behind it is not ours: it is kept as it is")
+        folder = os.path.dirname(folder)
 
 
 async def read_text(path: str) -> str:
     """The text of a state file; ``""`` if there is none. Bytes that are no UTF-8 become replacement characters."""
     with anyio.CancelScope(shield=True):
         try:
-            async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+            async with aiofiles.open(path, encoding="utf-8", errors="replace", newline="\n", opener=open_own) as file:
                 text: str = await file.read()
         except FileNotFoundError:
             text = ""
@@ -258,7 +353,7 @@ async def append_text(path: str, text: str, *, durable: bool = True) -> None:
     A cancelled run still ends what it has begun to write here.
     """
     with anyio.CancelScope(shield=True), translated(path):
-        async with aiofiles.open(path, "ab+") as file:
+        async with aiofiles.open(path, "ab+", opener=open_own) as file:
             if await file.seek(0, os.SEEK_END) > 0:
                 await file.seek(-1, os.SEEK_END)
                 torn = await file.read(1) != b"\n"
@@ -274,7 +369,7 @@ async def replace_text(path: str, text: str) -> None:
     """Put ``text`` in place of a state file, atomically and durably."""
     fresh = f"{path}.new"
     with anyio.CancelScope(shield=True), translated(path):
-        async with aiofiles.open(fresh, "wb") as file:
+        async with aiofiles.open(fresh, "wb", opener=open_own) as file:
             await file.write(text.encode("utf-8"))
             await file.flush()
             await anyio.to_thread.run_sync(os.fsync, file.fileno())

@@ -13,11 +13,22 @@ import shutil
 from dataclasses import dataclass
 
 from xnat_sync.core import names
-from xnat_sync.core.errors import DiskTrouble
+from xnat_sync.core.errors import Conflict, DiskTrouble
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.model import OnDisk
 
-from .disk import NEW, Writer, make_folder, stat_of, sync_paths, translated, trouble
+from .disk import (
+    Writer,
+    make_folder,
+    make_own_folder,
+    must_be_beneath,
+    must_be_ours,
+    stat_of,
+    sync_paths,
+    translated,
+    trouble,
+    write_bytes,
+)
 from .stage import Stage, short_name
 
 _MOVING = "%moving"  # No unit's folder is ever named so, whatever the server calls it.
@@ -51,6 +62,7 @@ class Mirror:
         """Give a durable staged file its final name, in place of what stands there; its stat."""
         target = self.path(at)
         make_folder(os.path.dirname(target), self.root)
+        must_be_beneath(path, self.root)
         with translated(target):
             os.rename(path, target)
         sync_paths([os.path.dirname(target)])
@@ -70,16 +82,17 @@ class Mirror:
 
     def clear_staging(self, unit: str) -> None:
         """Remove all that is staged of a unit."""
-        shutil.rmtree(f"{self.state}/staging/{names.safe(unit)}", ignore_errors=True)
+        path = f"{self.state}/staging/{names.safe(unit)}"
+        must_be_ours(path)
+        shutil.rmtree(path, ignore_errors=True)
 
     def prepare(self) -> None:
         """Make the folders. Raises ``DiskTrouble`` if DEST cannot be written."""
-        with translated(self.root):
-            for folder in ("sessions", "staging", "runs"):
-                os.makedirs(f"{self.state}/{folder}", exist_ok=True)
-            with open(os.open(f"{self.state}/staging/CACHEDIR.TAG", NEW, 0o666), "w", encoding="ascii") as tag:
-                tag.write(_TAG)
-        sync_paths([os.path.dirname(self.root), self.root, self.state])
+        for folder in ("sessions", "staging", "runs"):
+            make_own_folder(f"{self.state}/{folder}")
+        write_bytes(f"{self.state}/staging/CACHEDIR.TAG", _TAG.encode("ascii"))
+        # DEST and the project's folder may be links; no other folder may.
+        sync_paths([os.path.realpath(os.path.dirname(self.root)), os.path.realpath(self.root), self.state])
 
     def _moving(self, unit: str) -> str:
         return f"{self.state}/staging/{_MOVING}/{names.safe(unit)}"
@@ -87,9 +100,13 @@ class Mirror:
     def move_out(self, unit: str, old: str) -> None:
         """Take what lies at ``old`` out of the way, into staging: the first half of a rename."""
         source, target = self.path(old), self._moving(unit)
+        try:
+            must_be_beneath(source, self.root)
+        except Conflict:
+            return
         if os.path.isdir(source) and not os.path.lexists(target):
             with translated(source):
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+                make_own_folder(os.path.dirname(target))
                 os.rename(source, target)
             sync_paths([f"{self.state}/staging", os.path.dirname(target), os.path.dirname(source)])
             self.prune(os.path.dirname(source))
@@ -102,7 +119,11 @@ class Mirror:
         source, target = self._moving(unit), self.path(new)
         if not os.path.isdir(source) or os.path.lexists(target):
             return False
-        make_folder(os.path.dirname(target), self.root)
+        try:
+            make_folder(os.path.dirname(target), self.root)
+        except Conflict:
+            return False
+        must_be_ours(source)
         with translated(target):
             os.rename(source, target)
         sync_paths([os.path.dirname(source), os.path.dirname(target)])
@@ -119,6 +140,7 @@ class Mirror:
         """Give a whole resource its final name by one rename; False if something stands there already."""
         target = self.path(folder)
         make_folder(os.path.dirname(target), self.root)
+        must_be_ours(f"{stage.tree}/")
         try:
             os.rename(stage.tree, target)
         except OSError as error:
@@ -130,15 +152,17 @@ class Mirror:
 
     def settle(self, stage: Stage, local: str, folder: str) -> None:
         """Give one staged file its final name within an existing folder. The caller syncs the folder after."""
-        target = self.path(f"{folder}/{local}")
+        source, target = f"{stage.tree}/{local}", self.path(f"{folder}/{local}")
         make_folder(os.path.dirname(target), self.root)
+        must_be_ours(source)
         with translated(target):
-            os.rename(f"{stage.tree}/{local}", target)
+            os.rename(source, target)
 
     @staticmethod
     def trash_path(at: str, trash: str) -> str:
         """A free path in a trash folder for what lay at ``at``, its folders made."""
         target, number = f"{trash}/{at}", 1
+        must_be_ours(target)
         make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(trash)))
         while os.path.lexists(target):
             number += 1
@@ -147,7 +171,9 @@ class Mirror:
 
     def take_away(self, at: str, trash: str) -> None:
         """Move a file to a trash folder, under its own path there, beside what lies there already."""
-        source, target = self.path(at), self.trash_path(at, trash)
+        source = self.path(at)
+        must_be_beneath(source, self.root)
+        target = self.trash_path(at, trash)
         with translated(target):
             os.rename(source, target)
         sync_paths([os.path.dirname(source), os.path.dirname(target)])
@@ -157,14 +183,16 @@ class Mirror:
         """Remove ``folder`` and those above it as far as they are empty, down to the project's own."""
         while folder.startswith(f"{self.root}/"):
             try:
+                must_be_beneath(folder, self.root)
                 os.rmdir(folder)
-            except OSError:
+            except (OSError, Conflict):
                 return
             folder = os.path.dirname(folder)
 
     def set_aside(self, at: str) -> None:
         """Rename a file that is not what it should be, so that the right one may take its place and nothing is lost."""
         source = self.path(at)
+        must_be_beneath(source, self.root)
         target, number = f"{source}.changed", 1
         while os.path.lexists(target):
             number += 1

@@ -11,7 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from .disk import Writer, hash_of, make_folder, sync_paths, translated
+from .disk import Writer, hash_of, make_folder, make_own_folder, must_be_ours, sync_paths, translated
 
 
 def short_name(local: str) -> str:
@@ -42,8 +42,8 @@ class Stage:
     def prepare(self) -> None:
         """Make the folders; drop what a killed run left in hand, except partials that can be gone on with."""
         with translated(self.root):
-            os.makedirs(self.tree, exist_ok=True)
-            os.makedirs(self.parts, exist_ok=True)
+            make_own_folder(self.tree)
+            make_own_folder(self.parts)
             for name in os.listdir(self.parts):
                 if name.endswith(".member"):
                     os.unlink(f"{self.parts}/{name}")
@@ -86,15 +86,18 @@ class Stage:
         writer.close(sync=durable)
         target = f"{self.tree}/{local}"
         with translated(target):
+            must_be_ours(writer.path)
+            must_be_ours(target)
             try:
                 os.rename(writer.path, target)
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+                make_own_folder(os.path.dirname(target))
                 os.rename(writer.path, target)
 
     def take(self, path: str, local: str) -> None:
         """Move a file that stands elsewhere in the mirror among the whole ones; who uses it proves it first."""
         target = f"{self.tree}/{local}"
+        must_be_ours(target)
         make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(self.root)))
         with translated(target):
             os.rename(path, target)
@@ -104,6 +107,7 @@ class Stage:
         """Remove a whole file that proved to be of no use, and the folders that held nothing else."""
         path = f"{self.tree}/{local}"
         with translated(path), contextlib.suppress(FileNotFoundError):
+            must_be_ours(path)
             os.unlink(path)
         with contextlib.suppress(OSError):
             while (path := os.path.dirname(path)) != self.tree:
@@ -111,6 +115,7 @@ class Stage:
 
     def clear(self) -> None:
         """Remove the staging folder."""
+        must_be_ours(self.root)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def folders(self) -> list[str]:

@@ -30,12 +30,12 @@ from xnat_sync.core.model import OnDisk
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError
 from xnat_sync.core.zipwrite import Files, Member, Read
 
-from .disk import PIECE, Writer, translated
+from .disk import PIECE, Writer, open_own, translated
 from .stage import Stage
 
 _NOFOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0)  # what turns out to be a pipe does not hold us up
-_PART = os.O_RDWR | os.O_CREAT | _NOFOLLOW
+_PART = os.O_RDWR | os.O_CREAT
 _NOTHING = FileNotFoundError, NotADirectoryError
 
 
@@ -137,7 +137,7 @@ class ZipStage:
         with self.lock, translated(self.part):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._second)
-            self._fd = os.open(self.part, _PART, 0o666)
+            self._fd = open_own(self.part, _PART)
             self._whole.clear()
             self._md5.clear()
             size = os.fstat(self._fd).st_size
@@ -338,7 +338,7 @@ class ZipStage:
     def _compact(self) -> None:
         """Copy the whole members together into a second zip, and put it in the first one's place."""
         whole: dict[str, Member] = {}
-        fd, at = os.open(self._second, _PART | os.O_TRUNC, 0o666), 0
+        fd, at = open_own(self._second, _PART | os.O_TRUNC), 0
         try:
             for local, member in self._whole.items():
                 whole[local] = replace(member, offset=at)
