@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 WORKERS ?= 2
 SECONDS ?= 120
 
-.PHONY: help demo test test-live coverage mutate fuzz kill-matrix bench lock lint format clean
+.PHONY: help demo test test-live coverage mutate fuzz kill-matrix fault-matrix bench lock lint format clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ coverage: $(READY)  ## every branch of the pure core is tested, by its own tests
 
 kill-matrix: $(READY)  ## kill a run at every call that changes the disk, cut the power: make kill-matrix KILL='--sample 50'
 	$(BIN)/python tests/kill/run.py $(KILL)
+
+fault-matrix: $(READY)  ## every fault at every request, and nights with many: make fault-matrix FAULTS='--step 20 --seeds 1000'
+	$(BIN)/python tests/faults/run.py --jobs $(WORKERS) $(FAULTS)
 
 mutate: $(READY)  ## change the core's decisions one by one, and see that some test notices each change
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt -e '.[mutate]'

@@ -102,7 +102,8 @@ def main() -> int:
     for name, counts in sorted(modules.items(), key=lambda item: (item[0] == "all", item[0])):
         told = [counts[column] for column in COLUMNS]
         print(f"{name:16}" + "".join(f"{count:9}" for count in (counts.total(), *told, counts.total() - sum(told))))
-    print(f"{time.monotonic() - began:.0f} seconds")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{time.monotonic() - began:.0f} seconds, {used.ru_utime + used.ru_stime:.0f} of a processor")
 
     for each in sorted(survivors & known.keys()):
         show(each, f": {known[each]}")

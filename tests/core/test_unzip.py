@@ -103,6 +103,10 @@ SHAPES: dict[str, tuple[bytes, dict[str, bytes]]] = {
         {"?ber": b"DICM"},
     ),
     "unicode path of no letters": (make(M(b"?", flags=0, extra=unicode_path(b"?", ""))), {"": b"DICM"}),
+    "unicode path in spite of its name": (
+        make(M(b"?", flags=0, extra=extra(0x7075, struct.pack("<BI", 1, zlib.crc32(b"?")) + b"\xff"))),
+        {"\udcff": b"DICM"},
+    ),
     "unicode path, short": (make(M(b"?ber", flags=0, extra=extra(0x7075, b"\1"))), {"?ber": b"DICM"}),
     "no UTF-8 in spite of the flag": (make(M(b"\xff.dcm")), {"\udcff.dcm": b"DICM"}),
     "no name": (make(M(b"")), {"": b"DICM"}),
@@ -142,10 +146,20 @@ def test_every_shape_in_pieces(shape: str, size: int) -> None:
     assert seen.reader.directory_began
 
 
+UNLIKE_ZIPFILE = {
+    "comment",
+    "zip64 end extensible",
+    "hostile names",
+    "no UTF-8 in spite of the flag",
+    "unicode path of no letters",
+    "unicode path in spite of its name",
+}
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_zipfile_sees_the_same(shape: str) -> None:
     data, files = SHAPES[shape]
-    if shape in ("comment", "zip64 end extensible", "hostile names", "no UTF-8 in spite of the flag"):
+    if shape in UNLIKE_ZIPFILE:
         pytest.skip("valid, but zipfile cannot read it or cuts a name at its NUL")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
@@ -265,9 +279,9 @@ def test_a_fed_bytearray_is_let_go() -> None:
 def test_events_not_taken_are_a_mistake_of_the_caller() -> None:
     reader = ZipReader()
     next(reader.feed(make(M())))
-    with pytest.raises(RuntimeError, match="not all taken"):
+    with pytest.raises(RuntimeError, match=r"^the events of the last feed were not all taken$"):
         reader.feed(b"")
-    with pytest.raises(RuntimeError, match="not all taken"):
+    with pytest.raises(RuntimeError, match=r"^the events of the last feed were not all taken$"):
         reader.finish()
 
 

@@ -86,9 +86,9 @@ def _members(make: Callable[[int], Effect]) -> Callable[[str, int], list[Togethe
 
 
 def _wrong(kind: str, size: int) -> list[Together]:
-    """Another's bytes, none, and as many others as are right."""
-    bodies = (None, b"", bytes(SLICES[0] if kind == "zip" else size))
-    return [(WrongBody(body),) for body in bodies]
+    """Another's bytes, none, as many others as are right, and more."""
+    right = SLICES[0] if kind == "zip" else size
+    return [(WrongBody(body),) for body in (None, b"", bytes(right), bytes(2 * right))]
 
 
 _VARIANTS: dict[type[Effect], Callable[[str, int], list[Together]]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from system.harness import Done
+from system.test_faults import transfers_at_once
 from system.warm import WarmWorld
 from xnat_embedded import Fault, ShortList
 
@@ -15,7 +16,7 @@ from .effects import LOSES_SESSION
 from .ground import JOBS, JOURNEYS, Journey, everywhere
 from .matrix import Cell, Usual, cells
 from .rules import REQUESTS
-from .trial import LIMIT, laid, lost, strange, transfers_at_once
+from .trial import LIMIT, laid, lost, strange
 
 FAULTS = 40
 RUNS = 16  # before all of them have met something, or never will
@@ -107,5 +108,5 @@ def _wrong(journey: Journey, here: WarmWorld, done: Done, new: int, usual: Usual
         yield "exit 0, and not all is there"
     if len(here.server.log) > usual.requests + REQUESTS * new:
         yield f"{len(here.server.log)} requests for {new} faults"
-    if transfers_at_once(here) > JOBS:
+    if transfers_at_once(here.server.log) > JOBS:
         yield "too many transfers at once"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import shlex
 import sys
 import tempfile
@@ -115,7 +116,7 @@ def main() -> int:
     add("--lanes", type=int, default=4, help="runs at once in each (default 4: most of a run is waiting)")
     add("--only", default="", metavar="TEXT", help="only cells whose name has this in it")
     add("--step", type=int, default=1, help="only every so manieth cell (default 1: all)")
-    add("--seeds", type=int, default=100, help="mixes (default 100)")
+    add("--seeds", type=int, default=int(os.environ.get("FAULT_SEEDS", "100")), help="mixes (default 100)")
     add("--seed", type=int, help="only this mix")
     add("--faults", type=int, default=FAULTS, help=f"in a mix (default {FAULTS})")
     given = parser.parse_args()

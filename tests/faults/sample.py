@@ -13,7 +13,7 @@ from .ground import JOURNEYS, Journey
 from .matrix import Cell, Usual, cells
 from .rules import Nature, allowed, nature
 
-AT_ONCE = 6  # faults in one run
+AT_ONCE = 10  # faults in one run
 MAIN = "mirror"
 _IN_PLACE = (Nature.HARMLESS, Nature.PASSING, Nature.ERROR, Nature.PAGE, Nature.CROPPED, Nature.SPOILT)
 
@@ -21,11 +21,11 @@ K = TypeVar("K", bound=Hashable)
 
 
 def of_main(usual: Usual) -> list[tuple[Cell, ...]]:
-    """Each effect at each kind of request once, each status and each end of a session at every second kind."""
+    """Each effect at each kind of request once, each status and each end of a session at every third kind."""
     found = list(cells(JOURNEYS[MAIN], usual))
     joining = [cell for cell in found if _joins(cell, JOURNEYS[MAIN])]
-    apart = _turns((c for c in found if not c.ever and not _joins(c, JOURNEYS[MAIN])), _by_nature)[::2]
-    always = _turns((cell for cell in found if cell.ever), lambda cell: type(cell.effects[0]))
+    apart = _turns((c for c in found if not c.ever and not _joins(c, JOURNEYS[MAIN])), _by_nature)[::3]
+    always = _turns((cell for cell in found if cell.ever), lambda cell: type(cell.effects[0]).__name__)
     return [*_joined(_turns(joining, _by_effect)), *((cell,) for cell in (*apart, *always))]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from system.harness import STATE, Done, md5_tree
+from system.test_faults import transfers_at_once
 from system.warm import WarmWorld, warm_world
 from xnat_embedded import Fault
 from xnat_sync.core.layout import METADATA
@@ -22,19 +23,6 @@ from .rules import Allowed, Bounds, allowed, bounds
 LIMIT = 100.0  # seconds that a run may take: what hangs is told
 PATIENCE: Environment = {"XNAT_SYNC_IDLE_TIMEOUT": "1s"}
 ONE_RETRY: Environment = {"XNAT_SYNC_RETRIES": "1"}
-
-
-def transfers_at_once(here: WarmWorld) -> int:
-    """The most zips and files that were under way at once; those that were cut off do not count."""
-    moments = []
-    for exchange in here.server.log:
-        if exchange.kind in ("zip", "file") and not exchange.aborted and exchange.finished is not None:
-            moments += [(exchange.number, 1), (exchange.finished, -1)]
-    most = now = 0
-    for _, step in sorted(moments):
-        now += step
-        most = max(most, now)
-    return most
 
 
 @dataclass
@@ -98,7 +86,7 @@ def met(cells: tuple[Cell, ...], usual: Usual, home: Path) -> Trial:
         trial.again = sum(exchange.body_bytes for exchange in log) - usual.bytes
         trial.sessions = here.server.counts.sessions_opened - opened
         rule = allowed(cells, journey)
-        trial.wrong += _bounded(trial, rule, bounds(cells, journey, usual, hits), transfers_at_once(here))
+        trial.wrong += _bounded(trial, rule, bounds(cells, journey, usual, hits), transfers_at_once(log))
         trial.wrong += _sound(journey, here, done, rule, before, usual)
         here.server.faults.clear()
         if done.code or not rule.whole:

@@ -173,8 +173,7 @@ def _refused(found: Why, login: Login, base: str) -> RunError:
             "sessions: XNAT does not say which); it is not tried again, so that no account is locked"
         )
     if found.cause in (Cause.GUEST, Cause.NOBODY):
-        nobody = TokenEnded if login.kind is LoginKind.TOKEN else LoginRefused
-        return nobody(f"{base} took the login{_of(login)} but logged nobody in")
+        return LoginRefused(f"{base} took the login{_of(login)} but logged nobody in")
     return LoginRefused(
         f"{base} answered {found.status} without a session id: is this the URL of an XNAT, and does it take passwords? "
         "At a federated site paste a session id with --jsession -"

@@ -19,7 +19,7 @@ from xnat_sync.shell.show import Quiet, plain
 
 from . import credentials, kept
 from .enter import enter, net_options
-from .run import with_client
+from .run import tried, with_client
 
 # Sessions that this program did not open, and so does not close.
 _OTHERS = (LoginKind.PASTED, LoginKind.COOKIES)
@@ -55,7 +55,7 @@ async def login_token(settings: Settings, *, show: bool) -> int:
     url = credentials.site(settings)
     client = await enter(settings, Bus(Quiet(verbose=settings.verbose)))
     try:
-        token = await client.issue_token()
+        token = await tried(settings, client, "the alias token", client.issue_token)
         path = await anyio.to_thread.run_sync(kept.write_token, url, token)
     finally:
         await client.__aexit__()

@@ -22,7 +22,7 @@ from xnat_sync.shell.net import Client
 from xnat_sync.shell.show import plain, say, size
 
 from .enter import policy
-from .run import fetch_text, selection, with_client
+from .run import asked, selection, with_client
 from .tables import Cell, aligned, as_csv, as_json
 
 Table = tuple[Sequence[str], Sequence[Sequence[Cell]]]
@@ -45,7 +45,7 @@ async def projects(settings: Settings) -> int:
     """List the projects that may be read."""
 
     async def ask(client: Client) -> int:
-        rows = listing.projects(await fetch_text(settings, client, urls.PROJECTS, "the project list"))
+        rows = await asked(settings, client, urls.PROJECTS, "the project list", listing.projects)
         return _print(settings, (("id", "name", "description"), [(row.id, row.name, row.description) for row in rows]))
 
     return await with_client(settings, ask)
@@ -77,14 +77,14 @@ async def ls(settings: Settings, path: str) -> int:
 
 
 async def _units(settings: Settings, client: Client, project: str) -> dict[str, Unit]:
-    what = f"experiments of project {project}"
+    where = urls.experiments(project), f"experiments of project {project}"
+    people = urls.subjects(project), f"subjects of project {project}"
     try:
-        body = await fetch_text(settings, client, urls.experiments(project), what)
+        found = await asked(settings, client, *where, lambda body: listing.experiments(body, project))
+        subjects = await asked(settings, client, *people, lambda body: listing.subjects(body, project))
     except (Vanished, Refused) as error:
         raise NotVisible(f"project {project!r} does not exist, or {client.user!r} may not see it") from error
-    subjects = await fetch_text(settings, client, urls.subjects(project), f"subjects of project {project}")
-    labels = {row.id: row.label for row in listing.subjects(subjects, project)}
-    return layout.units(project, listing.experiments(body, project), labels)
+    return layout.units(project, found, {row.id: row.label for row in subjects})
 
 
 def _experiments(units: Sequence[Unit]) -> Table:

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from xnat_sync import __version__
 from xnat_sync.core import events, layout, listing, names, urls, window, wire
-from xnat_sync.core.errors import ItemError, RunError, ServerUnavailable, Transient, UsageError
+from xnat_sync.core.errors import BadListing, ItemError, RunError, ServerUnavailable, Transient, UsageError
 from xnat_sync.core.events import Exit, Tally
 from xnat_sync.core.model import Login
 from xnat_sync.core.patterns import Patterns
@@ -50,20 +50,32 @@ async def with_client(settings: Settings, use: Callable[[net.Client], Awaitable[
         return await use(client)
 
 
-async def fetch_text(settings: Settings, client: net.Client, path: str, what: str) -> bytes:
-    """One listing or record, tried again as the settings say. Raises ``ItemError`` or ``RunError``."""
-    return await Attempts(client, Bus(), policy(settings))(what, lambda: client.fetch(path, what))
+async def tried(settings: Settings, client: net.Client, what: str, operation: Callable[[], Awaitable[T]]) -> T:
+    """What ``operation`` gets, without which there is nothing to do; tried again as the settings say.
+
+    Raises ``Vanished``, ``Refused``, and ``RunError``.
+    """
+    try:
+        return await Attempts(client, Bus(), policy(settings))(what, operation)
+    except (Transient, BadListing) as error:
+        raise ServerUnavailable(str(error)) from error
+
+
+async def asked(settings: Settings, client: net.Client, path: str, what: str, read: Callable[[bytes], T]) -> T:
+    """What ``read`` makes of one listing or record; as ``tried``, also where the answer makes no sense."""
+
+    async def ask() -> T:
+        return read(await client.fetch(path, what))
+
+    return await tried(settings, client, what, ask)
 
 
 async def project_of(settings: Settings, client: net.Client, accession: str) -> Target:
     """The project and label of an experiment known by its accession id. Raises ``UsageError``."""
     what = f"experiment {accession}"
     try:
-        body = await fetch_text(settings, client, urls.item(accession), what)
-        found = listing.item_fields(body, what)
+        found = await asked(settings, client, urls.item(accession), what, lambda body: listing.item_fields(body, what))
         return Target(found["project"], experiment=accession)
-    except Transient as error:
-        raise ServerUnavailable(str(error)) from error
     except (ItemError, KeyError) as error:
         raise UsageError(
             f"no experiment has the accession id {accession!r}, or this user may not see it; "

@@ -7,7 +7,6 @@ itself. A resource that cannot be listed is told, and costs only itself; a count
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -65,6 +64,9 @@ class Lister:
         whole = True
         for row in doubtful:
             whole &= await self._alone(unit, row, listed)
+        if unit.kind is UnitKind.EXPERIMENT and not listed.keys() <= {row.id for row in rows}:
+            # What it does not tell of would be of no scan type. One that lacks it twice lacks it for good.
+            rows = await self._rows(unit)
         found = sorted(listed.values(), key=lambda resource: int(resource.id))
         files = sum(len(resource.files) for resource in found)
         self._bus(events.Listed(unit.id, unit.label, len(found), files, listing.total_bytes(found)))
@@ -115,11 +117,19 @@ class Lister:
         return True
 
     async def _labels(self, unit: Unit, found: list[ListedResource]) -> dict[str, str]:
-        if all(resource.place.level is not Level.ASSESSOR for resource in found):
+        owners = {resource.place.owner for resource in found if resource.place.level is Level.ASSESSOR}
+        if not owners:
             return {}
         what = f"assessors of {unit.label}"
-        ask: Callable[[], Awaitable[bytes]] = lambda: self._client.fetch(urls.assessors(unit.id), what)  # noqa: E731
-        return listing.assessor_labels(await self._attempts(what, ask), unit.id)
+
+        async def ask() -> dict[str, str]:
+            return listing.assessor_labels(await self._client.fetch(urls.assessors(unit.id), what), unit.id)
+
+        labels = await self._attempts(what, ask)
+        if not owners <= labels.keys():
+            # Those without a label go by their ids. A list that lacks them twice lacks them for good.
+            labels |= await self._attempts(what, ask)
+        return labels
 
 
 def _hidden(row: ResourceRow, listed: ListedResource | None) -> bool:

@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 from xnat_sync.core import events, wire
@@ -75,7 +76,9 @@ class Record:
         self._report.seek(0)
         self._report.truncate()
         if log or report:
-            await anyio.to_thread.run_sync(self._append, log, report)
+            # The end of the run must not come between taking these lines and writing them: they are nowhere else.
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._append, log, report)
 
     def _append(self, log: str, report: str) -> None:
         lines, rows = log.encode("utf-8", "backslashreplace"), report.encode("utf-8", "backslashreplace")

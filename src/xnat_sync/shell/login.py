@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Awaitable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -82,6 +82,8 @@ class LoginKeeper:
                 self.adopt()
         user = await self.who()
         if isinstance(user, Why):
+            if self.opened and user.cause is Cause.REFUSED:
+                user = replace(user, cause=Cause.NOBODY)  # The secret was taken: it is the session that is not.
             raise refusal.error(user, self.login, self._base)
         self.user = user
         return user
