@@ -124,6 +124,7 @@ def test_nesting_without_end_is_a_bad_listing_at_worst(opening: str, closing: st
         pytest.param(b'{"ResultSet":{"Result":[["URI"]]}}', "no XNAT table", id="rows that are no objects"),
         pytest.param(b'{"ResultSet":{"Result":[{"ID":"a"}, null]}}', "no XNAT table", id="one row that is no object"),
         pytest.param(b'{"ResultSet":{"totalRecords":"0"}}', "no XNAT table", id="no result"),
+        pytest.param(table({"ID": "x" * 65_537}), "a value has 65537 characters", id="a value without end"),
     ],
 )
 @pytest.mark.parametrize("name", [name for name in PARSERS if name != "item_fields"])
@@ -135,6 +136,44 @@ def test_an_answer_that_is_no_table_is_an_error_and_never_an_empty_list(name: st
 @pytest.mark.parametrize("name", [name for name in PARSERS if name != "item_fields"])
 def test_an_empty_table_is_an_empty_list(name: str) -> None:
     assert len(PARSERS[name](table())) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("least", "more"),
+    [
+        (b"[" * 600 + b"{" * 500 + b" " * 500, b"["),
+        (b"[" * 600 + b"{" * 500 + b" " * 500, b"{"),
+        (b"," * 1200 + b" " * 400, b","),
+    ],
+    ids=["lists", "objects", "values"],
+)
+def test_more_values_than_a_table_of_that_size_has_are_not_even_parsed(least: bytes, more: bytes) -> None:
+    with pytest.raises(BadListing, match=r"^it: the answer is no valid JSON"):
+        listing.rows(least, "it")
+    with pytest.raises(BadListing, match=r"^it: the answer has more values for its size than any XNAT table$"):
+        listing.rows(more + least[:-1], "it")
+
+
+def test_a_value_has_so_many_characters_and_no_more() -> None:
+    assert listing.rows(table({"a": "x" * 65_536}), "it") == [{"a": "x" * 65_536}]
+    with pytest.raises(BadListing, match=r"^it: a value has 65537 characters$"):
+        listing.rows(table({"a": "x" * 65_537}), "it")
+    with pytest.raises(BadListing, match=r"^it: a value has 65537 characters$"):
+        listing.item_fields(json.dumps({"items": [{"data_fields": {"a": "x" * 65_537}}]}).encode(), "it")
+
+
+def deep(name: str, slashes: int, length: int = 1 << 14) -> dict[str, str]:
+    """A row whose path has so many folders and letters."""
+    path = name + "/x" * slashes
+    return row(scan_file(path.ljust(length, "y")))
+
+
+def test_files_lie_as_deep_as_a_disk_could_have_them_and_no_deeper() -> None:
+    a, b = deep("a", 1040), deep("b", 1040)
+    assert len(listing.files(table(a, b), SESSION)[0].files) == 2
+    for wrong in ([deep("a", 1041), b], [a, deep("b", 1041)]):
+        with pytest.raises(BadListing, match=r"^files of S1_MR1: its 2 files lie in deeper folders than any disk has$"):
+            listing.files(table(*wrong), SESSION)
 
 
 ASKED = {

@@ -25,6 +25,7 @@ from xnat_sync.core.model import (
     Unit,
     UnitKind,
     Want,
+    stays_within,
 )
 
 SESSION = Unit(UnitKind.EXPERIMENT, "P1", "XNAT_E1", "S1_MR1", "S1/S1_MR1")
@@ -98,6 +99,40 @@ def test_what_is_held_in_a_zip_stands_or_falls_with_the_zip() -> None:
     member = Held("r.zip/f", "f", 5, "0" * 32, 8, "12", "r.zip", 99)
     assert (file.stands_at, file.stat) == ("r/f", (5, 7))
     assert (member.stands_at, member.stat) == ("r.zip", (99, 8))
+
+
+@pytest.mark.parametrize(
+    ("path", "within"),
+    [
+        ("a", True),
+        ("S1/S1_MR1/scans/4/DICOM/1.dcm", True),
+        ("a/.hidden", True),
+        ("a/..b/c..", True),
+        ("b/.xnat-sync/lock", True),
+        ("ä/\udcff", True),
+        ("/".join(["x" * 255] * 15), True),
+        ("", False),
+        ("/a", False),
+        ("a/", False),
+        ("a//b", False),
+        (".", False),
+        ("..", False),
+        ("../a", False),
+        ("a/../../b", False),
+        ("a/./b", False),
+        ("a/..", False),
+        (".xnat-sync", False),
+        (".xnat-sync/lock", False),
+        ("a\0b", False),
+        ("a/" + "x" * 256, False),
+        ("ä" * 128 + "x" * 128, False),
+        ("/".join(["x" * 200] * 20), False),
+        ("\ud800", False),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_a_path_that_was_read_stays_within_its_folder_and_out_of_our_own(path: str, within: bool) -> None:
+    assert stays_within(path) is within
 
 
 def test_a_subjects_folder_is_its_own_only_in_part() -> None:

@@ -32,6 +32,7 @@ from faults.trial import Trial, met, undisturbed  # noqa: E402
 
 AT_A_TIME = 16  # cells that one process is given
 TOLD = 30  # complaints that are told in full
+EVERY = 100  # cells, and it is told how far it is
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,6 +109,25 @@ def summary(mixes: Sequence[Mix]) -> str:
     )
 
 
+class Complaints:
+    """Tells at once what was wrong, so that a run that is broken off has told it."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, text: str) -> None:
+        """One more; the first are told in full, of the others the first line."""
+        self.number += 1
+        print(text + "\n" if self.number <= TOLD else text.partition("\n")[0], flush=True)
+
+    def of_trial(self, trial: Trial) -> None:
+        """What is wrong with a cell, if anything is."""
+        if trial.wrong:
+            self(f"{trial}\nalone: --only {shlex.quote(str(trial.cells[0]))}")
+        if not trial.fired:
+            self(f"{trial.cells[0]}: did not fire")
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -120,31 +140,32 @@ def main() -> int:
     add("--seed", type=int, help="only this mix")
     add("--faults", type=int, default=FAULTS, help=f"in a mix (default {FAULTS})")
     given = parser.parse_args()
-    began = time.monotonic()
-    wrong = [f"{name} is in no line of the matrix" for name in is_complete()]
-    workers = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.jobs, mp_context=workers) as pool:
+    began, told = time.monotonic(), Complaints()
+    for name in is_complete():
+        told(f"{name} is in no line of the matrix")
+    trials: list[Trial] = []
+    mixes: list[Mix] = []
+    with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         usual = dict(zip(JOURNEYS, spread(pool, usual_of, 1, list(JOURNEYS), 1), strict=True))
         found = [cell for name, journey in JOURNEYS.items() for cell in cells(journey, usual[name])]
         chosen = [cell for cell in found if given.only in str(cell)][:: given.step] if given.seed is None else []
         seeds = [given.seed] if given.seed is not None else range(0 if given.only else given.seeds)
         print(f"{len(chosen):,} of {len(found):,} cells, {len(seeds)} mixes", flush=True)
-        trials = []
         for trial in spread(pool, partial(try_cell, usual), given.lanes, chosen, AT_A_TIME):
             trials.append(trial)
-            if len(trials) % 500 == 0:
-                print(f"{len(trials):,} cells, {time.monotonic() - began:,.0f} s", flush=True)
-        mixes = list(spread(pool, partial(try_seed, usual, given.faults), given.lanes, list(seeds), given.lanes))
+            told.of_trial(trial)
+            if len(trials) % EVERY == 0:
+                print(f"{len(trials):,} cells, {told.number} complaints, {time.monotonic() - began:,.0f} s", flush=True)
+        for mix in spread(pool, partial(try_seed, usual, given.faults), given.lanes, list(seeds), given.lanes):
+            mixes.append(mix)
+            if mix.wrong:
+                told(f"{mix}\nalone: --seed {mix.seed} --faults {given.faults}")
     if trials:
         print(table(trials))
     if mixes:
         print(summary(mixes))
-    wrong += [f"{trial}\nalone: --only {shlex.quote(str(trial.cells[0]))}" for trial in trials if trial.wrong]
-    wrong += [f"{trial.cells[0]}: did not fire" for trial in trials if not trial.fired]
-    wrong += [f"{mix}\nalone: --seed {mix.seed} --faults {given.faults}" for mix in mixes if mix.wrong]
-    print("\n\n".join(wrong[:TOLD]))
-    print(f"{len(wrong)} complaints; {time.monotonic() - began:,.0f} s")
-    return 1 if wrong else 0
+    print(f"{told.number} complaints; {time.monotonic() - began:,.0f} s")
+    return 1 if told.number else 0
 
 
 if __name__ == "__main__":

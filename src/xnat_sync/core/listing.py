@@ -136,7 +136,7 @@ def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
         try:
             value = str(value)
-        except RecursionError as error:
+        except RecursionError as error:  # pragma: no cover -- CPython up to 3.13 gives up sooner when it parses
             raise BadListing(f"{what}: a value is nested without end") from error
     if len(value) > _LONGEST:
         raise BadListing(f"{what}: a value has {len(value)} characters")
