@@ -55,7 +55,7 @@ from xnat_embedded import (
 )
 
 from .effects import LOSES_SESSION, OF_MEMBERS, Together
-from .ground import JOBS, SLICES, Journey
+from .ground import JOBS, LARGE, SLICES, Journey
 from .matrix import Cell, Place, Usual
 
 LISTERS = 2  # the default
@@ -176,10 +176,14 @@ short      . .    . .    0 0    0 0    0 0    . .     . .    . .    . .
 
 @dataclass(frozen=True)
 class Allowed:
-    """The codes; and whether 0 means that all is there, which it does unless nothing tells of what lacks."""
+    """The codes; and whether 0 means that all is there, which it does unless nothing tells of what lacks.
+
+    ``keeps`` says whether the login that is kept is good afterwards.
+    """
 
     codes: frozenset[int]
     whole: bool = True
+    keeps: bool = True
 
 
 def _table() -> dict[tuple[str, str, bool], frozenset[int]]:
@@ -198,7 +202,8 @@ CODES = _table()
 def allowed(cells: Sequence[Cell], journey: Journey) -> Allowed:
     """What may come of a cell, or of several at once."""
     each = [_allowed(cell, journey) for cell in cells]
-    return Allowed(frozenset.intersection(*(one.codes for one in each)), all(one.whole for one in each))
+    codes = frozenset.intersection(*(one.codes for one in each))
+    return Allowed(codes, all(one.whole for one in each), all(one.keeps for one in each))
 
 
 def _allowed(cell: Cell, journey: Journey) -> Allowed:
@@ -214,10 +219,24 @@ def _allowed(cell: Cell, journey: Journey) -> Allowed:
         # Who asks nothing more need not know. A kept session that ended before the proof is passed over.
         over = purpose is Role.MANNERS or what is Nature.EXPIRING or (journey.name == "kept" and purpose is Role.PROOF)
         codes = frozenset({0, 6} if over else {6})
+    if _passed_over(cell, journey):
+        codes |= {0}
+    # Nothing is asked after the proof, so nobody can know that the session ended as it was answered.
+    blind = what is Nature.EXPIRING and purpose is Role.PROOF and journey.command in (("login",), ("whoami",))
+    if blind:
+        codes |= {0}
+    # A token that was refused once is forgotten, as is documented: a refused secret is never tried again.
+    refused = what is Nature.DENIED and purpose is Role.LOGIN and "token" in journey.name
     unnoticed = what is Nature.SHORT and _unnoticed(cell, purpose)
     if unnoticed and "--scan-type" in journey.command:
         codes |= {2}  # Nobody has told of any scan's type, so that none is of the one asked for.
-    return Allowed(codes, whole=not unnoticed)
+    return Allowed(codes, whole=not unnoticed, keeps=not (blind or refused))
+
+
+def _passed_over(cell: Cell, journey: Journey) -> bool:
+    """Whether a kept session is taken for one that ended, so that the password opens another."""
+    over = (Nature.PAGE, Nature.CROPPED, Nature.DENIED, Nature.KILLED)
+    return journey.name == "kept" and role(cell.place, journey) is Role.PROOF and nature(cell.effects) in over
 
 
 def _unnoticed(cell: Cell, purpose: Role) -> bool:
@@ -263,6 +282,9 @@ def _bounds(cell: Cell, journey: Journey, usual: Usual, hits: int) -> Bounds:
     request at that place ``TRIES`` times as much, or as many requests as its pieces, where each try brings one.
     """
     sizes = [exchange.body_bytes for exchange in usual.places()[cell.place]]
+    if journey.name == "resumed" and role(cell.place, journey) is Role.FILE:
+        # What spoils a file that was gone on with costs all of it, and may have a size of its own.
+        sizes = [max(size, LARGE, *map(_announced, cell.effects)) for size in sizes]
     ends = isinstance(cell.effects[0], LOSES_SESSION)
     if cell.ever:
         tries = RENEWALS if ends else TRIES
@@ -273,5 +295,10 @@ def _bounds(cell: Cell, journey: Journey, usual: Usual, hits: int) -> Bounds:
         requests, again = REQUESTS, max(sizes)
     lost = hits if ends or cell.place.kind == "login" else 0
     most = RENEWALS * len(sizes) * TRIES if cell.ever else 1
-    sessions = usual.sessions + (min(lost, most) if journey.renewable else 0)
+    sessions = usual.sessions + (min(lost, most) if journey.renewable else 0) + _passed_over(cell, journey)
     return Bounds(requests, again + PAGE * requests, sessions)
+
+
+def _announced(effect: object) -> int:
+    """Bytes of a body that a fault puts in place of the right one."""
+    return len(getattr(effect, "data", None) or b"")

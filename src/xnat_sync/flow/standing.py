@@ -13,7 +13,7 @@ from dataclasses import replace
 import anyio.to_thread
 
 from xnat_sync.core import events, index, ledger
-from xnat_sync.core.model import Unit, UnitKind
+from xnat_sync.core.model import Held, Unit, UnitKind
 from xnat_sync.shell import disk
 from xnat_sync.shell.mirror import Mirror
 
@@ -82,19 +82,23 @@ class Standing:
         return held
 
     def _look(self, unit: Unit) -> ledger.Replay | None:
-        text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
-        held = ledger.replay(text)
-        if held.damaged or (held.folder != unit.folder and held.files):
-            return None
-        if self._needs and unit.kind is UnitKind.EXPERIMENT and self._needs not in held.files:
-            return None
-        return None if self._astray(unit, held) else held
+        held = self._read(unit)
+        return held if self._fits(unit, held) and not self._astray(unit, held.files.values()) else None
 
-    def _astray(self, unit: Unit, held: ledger.Replay) -> str:
+    def _read(self, unit: Unit) -> ledger.Replay:
+        return ledger.replay(disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace"))
+
+    def _fits(self, unit: Unit, held: ledger.Replay) -> bool:
+        """Whether a ledger can be believed to be all of the unit, where that lies now."""
+        if held.damaged or (held.folder != unit.folder and held.files):
+            return False
+        return not self._needs or unit.kind is not UnitKind.EXPERIMENT or self._needs in held.files
+
+    def _astray(self, unit: Unit, rows: Iterable[Held]) -> str:
         """The first file that is not as its ledger says; ``""`` if all are."""
         base = self._mirror.path(unit.folder)
         seen: set[tuple[str, int, int]] = set()
-        for row in held.files.values():
+        for row in rows:
             if not row.archive:
                 if not disk.stands(f"{base}/{row.at}", row.size, row.mtime_ns):
                     return row.at
@@ -105,12 +109,12 @@ class Standing:
         return ""
 
     def _end(self, unit: Unit) -> tuple[str, ledger.Replay | None]:
-        text = disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace")
-        held = ledger.replay(text)
-        for at in held.extra:  # what the server has no more may be anything
-            del held.files[at]
-        astray = self._astray(unit, held)
-        return astray, None if astray else self._look(unit)
+        """A listed file that is astray; and what is held, if all of it, files no more listed too, can be believed."""
+        held = self._read(unit)
+        if astray := self._astray(unit, [row for at, row in held.files.items() if at not in held.extra]):
+            return astray, None
+        extra_is_astray = self._astray(unit, [held.files[at] for at in held.extra])
+        return "", None if extra_is_astray or not self._fits(unit, held) else held
 
     async def stands(self, unit: Unit) -> str:
         """Record that ``unit`` was listed and is whole, if it still is; else a file that is gone or was changed."""
