@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-WORKERS ?= 2
+WORKERS ?= 3
 SECONDS ?= 120
 
 .PHONY: help demo test test-live coverage mutate fuzz kill-matrix fault-matrix bench lock lint format clean

@@ -28,6 +28,8 @@ def refuse_to_block() -> None:
         # Logins are looked up before anything is under way; a password may even be asked for.
         function.can_block_in("xnat_sync/face/kept.py", {"read_private", "forget"})
         function.can_block_in("xnat_sync/face/passwords.py", {"of"})
+        # Certificates are read once, before the first connection.
+        function.can_block_in("xnat_sync/shell/net.py", {"_trust", "_more_trust"})
     guard.activate()
 
 

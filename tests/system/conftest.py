@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from system.harness import DISK, World, world
+from system.harness import DISK
+from system.warm import WarmWorld, warm_world
 from xnat_embedded import Site, small_site
 
 
@@ -20,9 +21,10 @@ def site() -> Site:
 
 
 @pytest.fixture
-def here(site: Site, tmp_path: Path) -> Iterator[World]:
-    with world(site, tmp_path) as made:
+def here(site: Site, tmp_path: Path) -> Iterator[WarmWorld]:
+    with warm_world(site, tmp_path) as made:
         yield made
+        made.assert_no_secrets()
 
 
 @pytest.fixture

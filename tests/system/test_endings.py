@@ -15,15 +15,8 @@ import pytest
 
 from system.harness import STATE, Done, truth
 from system.warm import WarmWorld, warm_world
-from xnat_embedded import EVERY, Delay, Fault, Site, Status, empty_site
+from xnat_embedded import EVERY, Delay, Fault, Status, empty_site
 from xnat_sync.core.events import Exit
-
-
-@pytest.fixture
-def here(site: Site, tmp_path: Path) -> Iterator[WarmWorld]:
-    with warm_world(site, tmp_path) as made:
-        yield made
-        made.assert_no_secrets()
 
 
 def add_project(here: WarmWorld, name: str) -> None:

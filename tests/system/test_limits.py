@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from system.harness import DISK, STATE, fill, truth
-from system.warm import Run, WarmWorld, warm_world
+from system.warm import Run, WarmWorld
 from xnat_embedded import EVERY, Fault, Site, Status
 
 
@@ -26,13 +25,6 @@ def bytes_of(site: Site) -> int:
         for entry in resource.entries
         if entry.content is not None
     )
-
-
-@pytest.fixture
-def here(site: Site, tmp_path: Path) -> Iterator[WarmWorld]:
-    with warm_world(site, tmp_path) as made:
-        yield made
-        made.assert_no_secrets()
 
 
 def test_max_transfer_ends_each_night_with_code_8_until_all_is_here(here: WarmWorld) -> None:

@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from system.harness import STATE, truth
-from system.warm import Run, WarmWorld, warm_world
-from xnat_embedded import Site
-
-
-@pytest.fixture
-def here(site: Site, tmp_path: Path) -> Iterator[WarmWorld]:
-    with warm_world(site, tmp_path) as made:
-        yield made
-        made.assert_no_secrets()
+from system.warm import Run, WarmWorld
 
 
 def lock(here: WarmWorld) -> Path:

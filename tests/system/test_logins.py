@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from system.harness import COMMAND, Done, World, truth, world
+from system.harness import COMMAND, Done, World, truth
+from system.warm import warm_world
 from system.ways_in import NOBODY, assert_one_session_and_closed, private, whoami
 from xnat_embedded import EVERY, Fault, Scan, Site, Slow, Stall
 
@@ -227,7 +228,7 @@ def test_a_password_is_never_an_argument(here: World) -> None:
 
 def test_a_site_under_a_context_path(site: Site, tmp_path: Path) -> None:
     site.context = "/xnat"
-    with world(site, tmp_path) as here:
+    with warm_world(site, tmp_path) as here:
         assert here.server.url.endswith("/xnat")
         assert here.run("login", "--host", f"{here.server.url}/").code == 0
         assert here.mirror(env=NOBODY).code == 0

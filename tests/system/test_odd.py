@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from system.harness import STATE, World, md5_tree, world
+from system.harness import STATE, World, md5_tree
+from system.warm import warm_world
 from xnat_embedded import Resource, Site, odd_site
 
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Iterator[World]:
-    with world(odd_site(), tmp_path) as made:
+    with warm_world(odd_site(), tmp_path) as made:
         yield made
+        made.assert_no_secrets()
 
 
 def resources(site: Site, project: str) -> Iterator[Resource]:
@@ -212,7 +214,7 @@ def test_the_levels_outside_sessions_can_be_chosen(odd: World) -> None:
 def test_a_file_over_four_gigabytes_is_mirrored(tmp_path: Path) -> None:
     if os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize < 12 << 30:
         pytest.skip("less than 12 GB free")
-    with world(odd_site(big=True), tmp_path) as made:
+    with warm_world(odd_site(big=True), tmp_path) as made:
         done = made.run("experiment", "ODD/S1/HUGE", "--dest", str(made.dest), timeout=110)
         assert done.code == 0, done
         sizes = {path.name: path.stat().st_size for path in (made.dest / "ODD" / "S1" / "HUGE").rglob("*.*")}

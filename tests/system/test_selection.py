@@ -9,6 +9,7 @@ import json
 import pytest
 
 from system.harness import STATE, World, truth
+from system.warm import warm_world
 from xnat_embedded import empty_site
 
 
@@ -173,13 +174,11 @@ def test_ls_of_a_subject_sums_up_its_sessions(here: World) -> None:
 
 
 def test_ls_of_a_thousand_sessions_costs_one_listing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from system.harness import world
-
     site = empty_site()
     project = site.add_project("BIG", members=("demo",))
     for number in range(1000):
         project.add_subject(f"S{number:04}").add_session(f"S{number:04}_MR1")
-    with world(site, tmp_path_factory.mktemp("big")) as here:
+    with warm_world(site, tmp_path_factory.mktemp("big")) as here:
         done = here.run("ls", "BIG")
         assert done.code == 0, done
         assert len(done.out.splitlines()) == 1001
