@@ -12,10 +12,9 @@ from system.test_faults import transfers_at_once
 from system.warm import WarmWorld
 from xnat_embedded import Fault, ShortList
 
-from .effects import LOSES_SESSION
 from .ground import JOBS, JOURNEYS, Journey, everywhere
 from .matrix import Cell, Usual, cells
-from .rules import REQUESTS
+from .rules import REQUESTS, loses_session
 from .trial import LIMIT, laid, lost, strange
 
 FAULTS = 40
@@ -86,7 +85,7 @@ def mixed(seed: int, usual: Usual, home: Path, number: int = FAULTS) -> Mix:
             mix.more = max(mix.more, len(here.server.log) - usual.requests)
             mix.wrong += _wrong(journey, here, done, len(new), usual)
             mix.wrong += [*strange(journey, here, stood), *lost(journey, here, before)]
-            losing = sum(fault.kind == "login" or isinstance(fault.effect, LOSES_SESSION) for fault in new)
+            losing = sum(map(loses_session, new))
             if (sessions := here.server.counts.sessions_opened - opened) > 1 + losing:
                 mix.wrong.append(f"{sessions} sessions, and {losing} lost")
             if not new or mix.wrong:

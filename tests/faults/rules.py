@@ -45,6 +45,7 @@ from xnat_embedded import (
     EmptyBody,
     EofDelimited,
     ExpireDuring,
+    Fault,
     KillSession,
     LoginPage,
     Reset,
@@ -211,6 +212,8 @@ def _allowed(cell: Cell, journey: Journey) -> Allowed:
     codes = CODES[what, purpose, cell.ever]
     if 5 in codes and not journey.mirrors and cell.place.kind not in ("experiments", "subjects"):
         codes = frozenset({3})  # There is no project that could be hidden.
+    if purpose is Role.ROWS and what in (Nature.FORBIDDEN, Nature.MISSING) and not journey.mirrors:
+        codes = frozenset({3})  # A clear no is told; only a mirror tries its units once more.
     if "experiment" in journey.command and cell.place.kind == "item" and 5 in codes:
         codes = frozenset({2})  # The accession is one that the server does not know.
     if what in (Nature.PASSING, Nature.CROPPED) and purpose is Role.FILE and _cut(cell) > 0:
@@ -230,6 +233,8 @@ def _allowed(cell: Cell, journey: Journey) -> Allowed:
     unnoticed = what is Nature.SHORT and _unnoticed(cell, purpose)
     if unnoticed and "--scan-type" in journey.command:
         codes |= {2}  # Nobody has told of any scan's type, so that none is of the one asked for.
+    if unnoticed and purpose is Role.HEAD and "ls" in journey.command:
+        codes |= {2}  # The list has no experiment of the name asked for.
     return Allowed(codes, whole=not unnoticed, keeps=not (blind or refused))
 
 
@@ -237,6 +242,13 @@ def _passed_over(cell: Cell, journey: Journey) -> bool:
     """Whether a kept session is taken for one that ended, so that the password opens another."""
     over = (Nature.PAGE, Nature.CROPPED, Nature.DENIED, Nature.KILLED)
     return journey.name == "kept" and role(cell.place, journey) is Role.PROOF and nature(cell.effects) in over
+
+
+def loses_session(fault: Fault) -> bool:
+    """Whether a fault ends a session or has it taken for one that ended, so that another is opened."""
+    if fault.kind == "auth" and isinstance(fault.effect, LoginPage | EmptyBody | CleanEnd | Status):
+        return True  # An answer that names no user is what an ended session looks like.
+    return fault.kind == "login" or isinstance(fault.effect, LOSES_SESSION)
 
 
 def _unnoticed(cell: Cell, purpose: Role) -> bool:

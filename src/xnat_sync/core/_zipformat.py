@@ -102,17 +102,16 @@ def central_length(fixed: bytes | memoryview) -> int:
 def central_entry(fixed: bytes | memoryview, variable: bytes, at: int) -> Entry:
     """The central directory's record at ``at``, from its fixed part and what follows it (4.3.12).
 
-    The number of the disk is not looked at: the end records refuse what lies on several.
+    The number of the disk is not looked at: the end records refuse what lies on several. Nor is the time, which the
+    local header told.
     """
-    _, _, _, flags, method, time, date, crc, compressed, size, name_length, extra_length, *_, offset = CENTRAL.unpack(
-        fixed
-    )
+    _, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length, *_, offset = CENTRAL.unpack(fixed)
     raw_name = variable[:name_length]
     extras = _extras(variable[name_length : name_length + extra_length], at) if extra_length else {}
     if FULL32 in (size, compressed, offset):
         size, compressed, offset = _widen((size, compressed, offset), extras.get(_ZIP64, b""), at)
     name = decode_name(raw_name, flags, extras)
-    return Entry(name, raw_name, flags, method, crc, compressed, size, offset, dos_time(date, time))
+    return Entry(name, raw_name, flags, method, crc, compressed, size, offset, None)
 
 
 def descriptors(crc: int, compressed_size: int, size: int) -> list[bytes]:

@@ -168,7 +168,7 @@ def experiments(body: bytes, project: str) -> list[Experiment]:
             project=row.get("project", ""),
             xsi_type=row.get("xsiType", ""),
             date=row.get("date", ""),
-            last_modified=row.get("last_modified", "") or row.get("insert_date", ""),
+            last_modified=row.get("last_modified") or row.get("insert_date", ""),
         )
     return [found[accession] for accession in sorted(found)]
 
@@ -216,7 +216,7 @@ def scans(body: bytes, accession: str) -> list[ScanRow]:
 def assessor_labels(body: bytes, accession: str) -> dict[str, str]:
     """Accession id -> label of the assessors of a session."""
     what = f"assessors of {accession}"
-    return {_required(row, "ID", what): row.get("label", "") or row["ID"] for row in rows(body, what)}
+    return {_required(row, "ID", what): row.get("label") or row["ID"] for row in rows(body, what)}
 
 
 def resources(body: bytes, unit: Unit) -> list[ResourceRow]:

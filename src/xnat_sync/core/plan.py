@@ -99,10 +99,11 @@ def decide(remote: RemoteFile, held: Held | None, disk: OnDisk | None, *, overwr
 
 def decide_hashed(remote: RemoteFile, held: Held | None, size: int, md5: str, *, overwrite: bool = False) -> Decision:
     """The second table above, for a file that has this size and MD5 on disk."""
-    if remote.md5 is not None and same(remote, size, md5):
+    ours = held is not None and (held.size, held.md5) == (size, md5)
+    if same(remote, size, md5) and (ours or remote.md5 is not None):
         return _ADOPT
-    if held is not None and (held.size, held.md5) == (size, md5):
-        return _ADOPT if same(remote, size, md5) else _CHANGED
+    if ours:
+        return _CHANGED
     if overwrite:
         return _OVERWRITE
     if held is not None:
