@@ -20,6 +20,8 @@ from xnat_sync.core import ledger, zipwrite
 
 from .image import File, Image
 
+_CENTRAL = b"PK\1\2"  # begins each record of a zip's central directory
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -213,14 +215,15 @@ def _kept(image: Image, need: Mapping[str, int]) -> Iterator[int]:
 
 
 def _members(file: File) -> tuple[list[str], int]:
-    """The MD5s of the whole members of a zip that grows, and the bytes behind them."""
+    """The MD5s of the whole members of a zip that grows, and the bytes of the one behind them."""
     read = partial(_read, file.data)
     held, end = [], 0
     for member in zipwrite.scan(read, len(file.data)):
         md5 = zipwrite.prove(read, member)
         held += [md5] if md5 is not None else []
         end = member.end
-    return held, len(file.data) - end
+    rest = file.data[end:]
+    return held, 0 if _CENTRAL.startswith(rest[:4]) else len(rest)  # What is sealed has no member in hand.
 
 
 def _read(data: bytes, size: int, at: int) -> bytes:

@@ -95,15 +95,22 @@ def _damaged(here: WarmWorld, *more: str) -> None:
 
 
 def _interrupted(here: WarmWorld, *more: str) -> None:
-    """What a kill in the middle leaves, and then a change on the server of what is staged."""
+    """What a kill in the middle leaves, and then a change on the server of what is staged.
+
+    Not of what has its final name already and no record yet: that is foreign to the next run, which keeps it and says
+    so.
+    """
     log = here.home / "log"
     assert run(here, (*MIRROR, *more), GOOD, Orders(str(here.dest), str(log)).variable()) == ""
     marks = [call for call in calls.load(log) if call.name == "write" and call.site.endswith((" part", " zip"))]
-    shutil.rmtree(here.dest)
-    here.dest.mkdir()
-    mark = marks[len(marks) // 2]
-    orders = Orders(str(here.dest), kill=Point(mark.site, mark.ordinal, AFTER))
-    here.run(*(part.format(dest=here.dest) for part in (*MIRROR, *more)), env=orders.variable())
+    middle = len(marks) // 2
+    for mark in sorted(marks, key=lambda mark: abs(marks.index(mark) - middle)):
+        shutil.rmtree(here.dest)
+        here.dest.mkdir()
+        orders = Orders(str(here.dest), kill=Point(mark.site, mark.ordinal, AFTER))
+        here.run(*(part.format(dest=here.dest) for part in (*MIRROR, *more)), env=orders.variable())
+        if not list((here.project / "S1" / "A" / "scans").glob("1*")):
+            break
     served.session(here.site, "A").scan("1").resource("DICOM").replace_file("0.dcm", random.Random(8).randbytes(2000))
 
 
