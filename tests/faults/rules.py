@@ -246,8 +246,10 @@ def _passed_over(cell: Cell, journey: Journey) -> bool:
 
 def loses_session(fault: Fault) -> bool:
     """Whether a fault ends a session or has it taken for one that ended, so that another is opened."""
-    if fault.kind == "auth" and isinstance(fault.effect, LoginPage | EmptyBody | CleanEnd | Status):
+    if fault.kind == "auth" and isinstance(fault.effect, LoginPage | EmptyBody | CleanEnd):
         return True  # An answer that names no user is what an ended session looks like.
+    if fault.kind == "auth" and isinstance(fault.effect, Status):
+        return fault.effect.code in (401, 403)
     return fault.kind == "login" or isinstance(fault.effect, LOSES_SESSION)
 
 
