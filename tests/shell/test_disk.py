@@ -122,6 +122,27 @@ def test_a_link_is_never_written_through(tmp_path: Path, write: Callable[[str], 
     assert victim.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("swapped", [".xnat-sync", ".xnat-sync/staging", ".xnat-sync/staging/E1"])
+@pytest.mark.parametrize("elsewhere", ["empty", "alike"])
+def test_a_link_that_comes_on_a_way_walked_before_is_seen(tmp_path: Path, swapped: str, elsewhere: str) -> None:
+    folder = tmp_path / ".xnat-sync/staging/E1"
+    disk.make_own_folder(str(folder))
+    disk.write_bytes(str(folder / "before"), b"ours")
+    below = folder.relative_to(tmp_path / swapped)
+    other = tmp_path / "other"
+    (other / below if elsewhere == "alike" else other).mkdir(parents=True)
+    (tmp_path / swapped).rename(tmp_path / "aside")
+    (tmp_path / swapped).symlink_to(other)
+    for write in (
+        lambda: disk.write_bytes(str(folder / "after"), b"not theirs"),
+        lambda: disk.make_own_folder(str(folder / "deeper")),
+        lambda: disk.append_bytes(str(folder / "before"), b"not theirs"),
+    ):
+        with pytest.raises(DiskTrouble, match="is a link"):
+            write()
+    assert not [path for path in other.rglob("*") if path.name in ("before", "after", "deeper")]
+
+
 def test_a_link_is_no_regular_file_and_is_not_hashed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"precious")
     (tmp_path / "link").symlink_to(tmp_path / "victim")

@@ -60,6 +60,11 @@ def trouble(error: OSError, path: str) -> Exception:
     return DiskTrouble(f"{where}: {error.strerror or error}: check the disk or mount, then run again")
 
 
+# Folders that no link led to when they were last walked to, and what they were then: device and inode.
+_walked: dict[str, tuple[int, int]] = {}
+_MOST_WALKED = 256
+
+
 def must_be_ours(path: str) -> None:
     """Make sure that no link stands on the way to ``path`` from ``.xnat-sync``, our own folder, down.
 
@@ -68,17 +73,24 @@ def must_be_ours(path: str) -> None:
     above, ours, below = path.partition(f"/{STATE}/")
     if not ours:
         return
-    folder = f"{above}/{STATE}"
-    for name in below.split("/"):
-        try:
-            found = os.lstat(folder)
-        except FileNotFoundError:
+    last, folder = os.path.dirname(path), f"{above}/{STATE}"
+    try:
+        # Were a link on the way now, it would lead to another folder; or to this one, which is as good.
+        known = _walked.get(last)
+        if known is not None and known == identity(last):
             return
-        except OSError as error:
-            raise trouble(error, folder) from error
-        if stat.S_ISLNK(found.st_mode):
-            raise trouble(OSError(errno.ELOOP, "", folder), folder)
-        folder = f"{folder}/{name}"
+        for name in below.split("/"):
+            found = os.lstat(folder)
+            if stat.S_ISLNK(found.st_mode):
+                raise trouble(OSError(errno.ELOOP, "", folder), folder)
+            folder = f"{folder}/{name}"
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise trouble(error, path) from error
+    if len(_walked) >= _MOST_WALKED:
+        _walked.clear()
+    _walked[last] = found.st_dev, found.st_ino
 
 
 def open_own(path: str, flags: int) -> int:

@@ -91,16 +91,18 @@ class Answer:
             raise self._broken
         pieces: list[bytes] = []
         size = 0
-        enough = time.monotonic() + GATHER
         try:
-            while size < PIECE and (not pieces or time.monotonic() < enough):
-                # The library hears any byte; one of framing, such as an endless chunk extension, is none of the answer.
-                with _translated(self._what), anyio.fail_after(self._patience):
-                    piece = await self._response.content.readany()
-                if not piece:
-                    break
-                pieces.append(piece)
-                size += len(piece)
+            # The library hears any byte; one of framing, such as an endless chunk extension, is none of the answer.
+            with _translated(self._what), anyio.move_on_after(self._patience) as waiting:
+                while piece := await self._response.content.readany():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size >= PIECE:
+                        break
+                    if len(pieces) == 1:
+                        waiting.deadline = anyio.current_time() + GATHER
+            if waiting.cancelled_caught and not pieces:
+                raise Transient(f"{self._what}: the server was silent for too long", silent=True)
         except Transient as error:
             if not pieces:
                 raise
