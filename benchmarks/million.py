@@ -50,6 +50,7 @@ def _run(home: Path, sessions: int, files: int) -> None:
     ]
     started = time.perf_counter()
     _build(home / "BIG", rows, files)
+    os.sync()  # What was built is not the run's to write.
     print(f"built {sessions * files:,} files in {time.perf_counter() - started:.0f} s", flush=True)
     with Server(site) as server:
         environment = os.environ | {"XNAT_HOST": server.url, "XNAT_USER": "demo", "XNAT_PASS": "demo-password"}

@@ -19,7 +19,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from xnat_sync.core import events, layout, listing, names, retry, urls
+from xnat_sync.core import events, layout, ledger, listing, names, retry, urls
 from xnat_sync.core.bandwidth import Timetable
 from xnat_sync.core.errors import ItemError, NotVisible, Refused, ServerUnavailable, Transient, UsageError, Vanished
 from xnat_sync.core.model import Experiment, Job, Level, Unit, UnitKind
@@ -269,7 +269,7 @@ class Engine:
         self._standing.judge(known.values(), 0.0 if narrowed else self._options.relist_after)
 
     async def _pass(self, units: Sequence[Unit]) -> None:
-        unit_send, unit_receive = anyio.create_memory_object_stream[Unit](0)
+        unit_send, unit_receive = anyio.create_memory_object_stream[tuple[Unit, ...]](0)
         queue = Queue(self._options.listers)
         with self._stop.work():
             async with anyio.create_task_group() as group:
@@ -281,31 +281,37 @@ class Engine:
                         group.start_soon(self._work, queue)
             await self._try_aside()
 
-    async def _feed(self, units: Sequence[Unit], send: MemoryObjectSendStream[Unit]) -> None:
+    async def _feed(self, units: Sequence[Unit], send: MemoryObjectSendStream[tuple[Unit, ...]]) -> None:
         async with send:
             with self._stop.intake():
                 # Sessions come first: they have the data. The files of subjects are few, and often none.
-                for unit in sorted(units, key=lambda unit: unit.kind is not UnitKind.EXPERIMENT):
-                    await send.send(unit)
+                in_order = sorted(units, key=lambda unit: unit.kind is not UnitKind.EXPERIMENT)
+                for group in self._standing.together(in_order):
+                    await send.send(group)
 
-    async def _list(self, units: MemoryObjectReceiveStream[Unit], queue: Queue) -> None:
-        async with units:
+    async def _list(self, groups: MemoryObjectReceiveStream[tuple[Unit, ...]], queue: Queue) -> None:
+        async with groups:
             with self._stop.intake():
-                async for unit in units:
-                    await self._survey(unit, queue)
+                async for group in groups:
+                    found = await self._standing.look(group, extras=not self._options.delete)
+                    for unit, held in zip(group, found, strict=True):
+                        if held is None:
+                            await self._survey(unit, queue)
+                        else:
+                            await self._confirm(unit, held)
         if queue.leave() and not self._stop.stopping:
             self._bus(events.ListingEnded())
 
+    async def _confirm(self, unit: Unit, held: ledger.Replay) -> None:
+        self._standing.confirm(unit, held)
+        if names.safe(unit.id) in self._staged:
+            # A run that was cut off as it cleared this left it, or a power cut brought it back.
+            await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
+        self._extras.remember(unit, held)
+        self._hooks.complete(unit)
+        self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))
+
     async def _survey(self, unit: Unit, queue: Queue) -> None:
-        held = await self._standing.confirm(unit, extras=not self._options.delete)
-        if held is not None:
-            if names.safe(unit.id) in self._staged:
-                # A run that was cut off as it cleared this left it, or a power cut brought it back.
-                await anyio.to_thread.run_sync(self._mirror.clear_staging, unit.id)
-            self._extras.remember(unit, held)
-            self._hooks.complete(unit)
-            self._bus(events.SessionDone(unit.id, unit.label, unit.folder, complete=True, changed=0))
-            return
         progress = self._open[unit.id] = _Progress(unit)
         try:
             survey = await self._walker.survey(unit)

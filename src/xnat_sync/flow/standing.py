@@ -6,10 +6,13 @@ as soon as one of them is not what its ledger says.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
+import anyio
 import anyio.to_thread
 
 from xnat_sync.core import events, index, ledger
@@ -18,6 +21,12 @@ from xnat_sync.shell import disk
 from xnat_sync.shell.mirror import Mirror
 
 from .bus import Bus
+
+# A step in a thread costs as much as looking at some fifty files, and what a step has read is held until it ends.
+_MANY_FILES = 2000
+_MANY_UNITS = 64
+_FEW_FILES = 50
+_DISTANT = 25e-6  # seconds a file
 
 
 class Standing:
@@ -28,6 +37,9 @@ class Standing:
         self._needs = needs
         self._mirror = mirror
         self._bus = bus
+        # While the disk answers from memory, two that look hand the interpreter's lock to and fro at each call, and
+        # take longer than one after the other would. A distant file system is waited for: there all may look at once.
+        self._looks = anyio.CapacityLimiter(1)
         self._seen: dict[str, index.Seen] = {}
         self._current: frozenset[str] = frozenset()
 
@@ -64,26 +76,58 @@ class Standing:
         """Whether none of the units need be listed."""
         return all(unit.id in self._current for unit in units)
 
-    async def confirm(self, unit: Unit, *, extras: bool) -> ledger.Replay | None:
-        """What is held of ``unit`` if it need not be listed and its files are all as its ledger says; tells of them.
+    def together(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, ...]]:
+        """The units in the order given, in groups that are worth a step in a thread each.
+
+        A group is of units that may need no listing, and of few files; what must be listed is alone.
+        """
+        group: list[Unit] = []
+        files = 0
+        for unit in units:
+            count = self._seen[unit.id].files if self._may_stand(unit) else _MANY_FILES + 1
+            if group and (files + count > _MANY_FILES or len(group) == _MANY_UNITS):
+                yield tuple(group)
+                group, files = [], 0
+            group.append(unit)
+            files += count
+        if group:
+            yield tuple(group)
+
+    async def look(self, units: Sequence[Unit], *, extras: bool) -> list[ledger.Replay | None]:
+        """What is held of each unit, if it need not be listed and its files are all as its ledger says.
 
         ``extras`` says whether it will do with files that were not listed; without it, such a unit is listed.
         """
-        seen = self._seen.get(unit.id)
-        if seen is None or unit.id not in self._current:
+        if not any(map(self._may_stand, units)):
+            return [None] * len(units)
+        began = time.perf_counter()
+        found = await anyio.to_thread.run_sync(self._look_at, units, extras, limiter=self._looks)
+        files = _FEW_FILES + sum(len(held.files) for held in found if held is not None)
+        if time.perf_counter() - began > files * _DISTANT:
+            self._looks.total_tokens = math.inf
+        return found
+
+    def _look_at(self, units: Sequence[Unit], extras: bool) -> list[ledger.Replay | None]:
+        return [self._look(unit, extras=extras) for unit in units]
+
+    def _may_stand(self, unit: Unit) -> bool:
+        return unit.id in self._current and unit.id in self._seen
+
+    def _look(self, unit: Unit, *, extras: bool) -> ledger.Replay | None:
+        if not self._may_stand(unit):
             return None
-        held = await anyio.to_thread.run_sync(self._look, unit)
-        if held is None or (len(held.files), held.bytes) != (seen.files, seen.bytes) or (held.extra and not extras):
+        seen, held = self._seen[unit.id], self._read(unit)
+        if (len(held.files), held.bytes) != (seen.files, seen.bytes) or (held.extra and not extras):
             return None
+        return held if self._fits(unit, held) and not self._astray(unit, held.files.values()) else None
+
+    def confirm(self, unit: Unit, held: ledger.Replay) -> None:
+        """Tell that a unit needs nothing; ``held`` is what was found by ``look``."""
+        seen = self._seen[unit.id]
         count = seen.files - len(held.extra)
         if count:
             size = seen.bytes - sum(held.files[at].size for at in held.extra)
             self._bus(events.Skipped(unit.id, unit.label, unit.folder, count, size, "unchanged"))
-        return held
-
-    def _look(self, unit: Unit) -> ledger.Replay | None:
-        held = self._read(unit)
-        return held if self._fits(unit, held) and not self._astray(unit, held.files.values()) else None
 
     def _read(self, unit: Unit) -> ledger.Replay:
         return ledger.replay(disk.read_bytes(self._mirror.ledger_path(unit.id)).decode("utf-8", "replace"))
@@ -96,17 +140,10 @@ class Standing:
 
     def _astray(self, unit: Unit, rows: Iterable[Held]) -> str:
         """The first file that is not as its ledger says; ``""`` if all are."""
-        base = self._mirror.path(unit.folder)
-        seen: set[tuple[str, int, int]] = set()
-        for row in rows:
-            if not row.archive:
-                if not disk.stands(f"{base}/{row.at}", row.size, row.mtime_ns):
-                    return row.at
-            elif (zipped := (row.archive, row.archive_size, row.mtime_ns)) not in seen:
-                seen.add(zipped)
-                if not disk.stands(f"{base}/{zipped[0]}", *zipped[1:]):
-                    return row.archive
-        return ""
+        rows = list(rows)
+        zips = {(row.archive, row.archive_size, row.mtime_ns) for row in rows if row.archive}
+        files = ((row.at, row.size, row.mtime_ns) for row in rows if not row.archive)
+        return disk.astray(self._mirror.path(unit.folder), chain(files, sorted(zips)))
 
     def _end(self, unit: Unit) -> tuple[str, ledger.Replay | None]:
         """A listed file that is astray; and what is held, if all of it, files no more listed too, can be believed."""

@@ -193,15 +193,22 @@ def stat_of(path: str) -> OnDisk | None:
     return OnDisk(found.st_size, found.st_mtime_ns, stat.S_ISREG(found.st_mode))
 
 
-def stands(path: str, size: int, mtime_ns: int) -> bool:
-    """Whether what stands at ``path`` has this size and time: the one question asked of each file every night."""
+def astray(base: str, files: Iterable[tuple[str, int, int]]) -> str:
+    """The first of the files below ``base`` that has not this size and time in ns; ``""`` if all have.
+
+    The one question asked of each file every night, so it is asked of many in one go.
+    """
+    at, lstat = "", os.lstat
     try:
-        found = os.lstat(path)
+        for at, size, mtime_ns in files:
+            found = lstat(f"{base}/{at}")
+            if found.st_size != size or found.st_mtime_ns != mtime_ns:
+                return at
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return at
     except OSError as error:
-        raise trouble(error, path) from error
-    return found.st_size == size and found.st_mtime_ns == mtime_ns
+        raise trouble(error, f"{base}/{at}") from error
+    return ""
 
 
 def hash_of(path: str) -> tuple[OnDisk, str] | None:
