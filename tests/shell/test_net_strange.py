@@ -206,6 +206,43 @@ async def test_a_silent_server_is_left() -> None:
             await client.fetch("/data/list", "the list")
 
 
+async def in_two_parts(request: web.BaseRequest, between: Callable[[], Awaitable[object]]) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"first")
+    await between()
+    await response.write(b"second")
+    return response
+
+
+async def test_what_has_come_is_given_before_more_comes() -> None:
+    taken = anyio.Event()
+
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        return await in_two_parts(request, taken.wait)
+
+    async with serving(xnat(list=slow)) as served, Client(served.url, PASTED) as client:
+        await client.log_in()
+        with anyio.fail_after(30):
+            async with client.get("/data/list", "the list") as answer:
+                assert await answer.read() == b"first"
+                taken.set()
+                assert [await answer.read(), await answer.read()] == [b"second", b""]
+
+
+async def test_a_body_that_stops_is_left_and_what_has_come_is_given() -> None:
+    async def stops(request: web.BaseRequest) -> web.StreamResponse:
+        return await in_two_parts(request, anyio.sleep_forever)
+
+    options = NetOptions(idle_timeout=0.2)
+    async with serving(xnat(list=stops)) as served, Client(served.url, PASTED, options) as client:
+        await client.log_in()
+        async with client.get("/data/list", "the list") as answer:
+            assert await answer.read() == b"first"
+            with pytest.raises(Transient, match="silent for too long"):
+                await answer.read()
+
+
 async def test_passwords_are_sent_in_utf_8() -> None:
     login = Login(LoginKind.PASSWORD, "jörg", Secret("pässwörd:€"))
     async with serving(xnat()) as served, Client(served.url, login) as client:
