@@ -100,15 +100,14 @@ class Standing:
         """
         if not any(map(self._may_stand, units)):
             return [None] * len(units)
-        began = time.perf_counter()
-        found = await anyio.to_thread.run_sync(self._look_at, units, extras, limiter=self._looks)
-        files = _FEW_FILES + sum(len(held.files) for held in found if held is not None)
-        if time.perf_counter() - began > files * _DISTANT:
+        found, took = await anyio.to_thread.run_sync(self._look_at, units, extras, limiter=self._looks)
+        if took > _DISTANT * (_FEW_FILES + sum(len(held.files) for held in found if held is not None)):
             self._looks.total_tokens = math.inf
         return found
 
-    def _look_at(self, units: Sequence[Unit], extras: bool) -> list[ledger.Replay | None]:
-        return [self._look(unit, extras=extras) for unit in units]
+    def _look_at(self, units: Sequence[Unit], extras: bool) -> tuple[list[ledger.Replay | None], float]:
+        began = time.perf_counter()
+        return [self._look(unit, extras=extras) for unit in units], time.perf_counter() - began
 
     def _may_stand(self, unit: Unit) -> bool:
         return unit.id in self._current and unit.id in self._seen
