@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from xnat_sync.core import events, ledger, plan
-from xnat_sync.core.errors import Conflict, ItemError
+from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError
 from xnat_sync.core.model import Held, Job, Landed
 from xnat_sync.shell import disk
 from xnat_sync.shell.mirror import Mirror
@@ -161,6 +161,7 @@ class Committer:
     @staticmethod
     def _row(job: Job, item: Landed, path: str) -> Held:
         stat = disk.stat_of(path)
-        assert stat is not None  # noqa: S101
+        if stat is None:
+            raise DiskTrouble(f"{path} is gone as soon as it was written: does another process remove it?")
         want, folder = item.want, job.resource.folder
         return Held(f"{folder}/{want.local}", want.remote.path, item.size, item.md5, stat.mtime_ns, job.resource.id)

@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from xnat_sync.core import events
 from xnat_sync.core import lock as record
-from xnat_sync.core.errors import Locked
+from xnat_sync.core.errors import DiskTrouble, Locked
 from xnat_sync.shell.lock import Lock
 from xnat_sync.shell.mirror import Mirror
 
@@ -46,11 +46,19 @@ class Hold:
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Beat as long as the block lasts, then let go. Raises ``Locked`` into the block if the lock is lost."""
+        """Beat as long as the block lasts, then let go. Raises ``Locked`` into the block if the lock is lost.
+
+        It is raised beside any error of the block's: what another run does here looks like trouble with the disk.
+        """
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._beat)
-                yield
+                try:
+                    yield
+                except Exception as error:
+                    if (lost := await self._lost()) is not None:
+                        raise ExceptionGroup("the lock was lost", [lost, error]) from error
+                    raise
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -60,6 +68,16 @@ class Hold:
         """Make sure that the lock is still ours, if that is in doubt, before something is written for good."""
         if self._lock.overdue():
             await anyio.to_thread.run_sync(self._lock.beat, time.time())
+
+    async def _lost(self) -> Locked | None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.to_thread.run_sync(self._lock.beat, time.time())
+            except Locked as lost:
+                return lost
+            except (DiskTrouble, OSError):
+                return None  # The disk is in trouble indeed.
+        return None
 
     async def _beat(self) -> None:
         while True:
