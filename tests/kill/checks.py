@@ -198,8 +198,9 @@ def in_hand(image: Image, facts: Facts) -> Hand:
     missing = sum(facts.sizes[md5] * count for md5, count in need.items())
     # What lies behind the last whole member is the one in hand, or the copy of a file whose own part is still there.
     held = [size for path, size in parts.items() if size and not any(each.startswith(f"{path}/") for each in parts)]
-    recorded = {at.replace(".zip/", "/") for _, at, _, _ in claims(image)}
     here = contents(final(image))
+    # A record of what stood there before says nothing of what stands there now.
+    recorded = {path for _, at, _, md5 in claims(image) if here.get(path := at.replace(".zip/", "/")) == md5}
     unproved = sum(facts.sizes.get(here.get(path, ""), 0) for path in facts.undigested - recorded)
     return Hand(missing, sum(held), len(held), sum(_kept(image, need)), unproved)
 
