@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,7 +75,8 @@ class Hold:
             try:
                 await anyio.to_thread.run_sync(self._lock.beat, time.time())
             except Locked as lost:
-                return lost
+                # A lock that is gone with all else, as with a mount, nobody has taken over.
+                return lost if await anyio.to_thread.run_sync(os.path.lexists, self._lock.path) else None
             except (DiskTrouble, OSError):
                 return None  # The disk is in trouble indeed.
         return None
