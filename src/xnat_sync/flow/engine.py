@@ -294,11 +294,13 @@ class Engine:
             with self._stop.intake():
                 async for group in groups:
                     found = await self._standing.look(group, extras=not self._options.delete)
+                    # Listing may wait for transfers, and what was seen here is true of now.
+                    for unit, held in zip(group, found, strict=True):
+                        if held is not None:
+                            await self._confirm(unit, held)
                     for unit, held in zip(group, found, strict=True):
                         if held is None:
                             await self._survey(unit, queue)
-                        else:
-                            await self._confirm(unit, held)
         if queue.leave() and not self._stop.stopping:
             self._bus(events.ListingEnded())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import anyio.to_thread
 from xnat_sync.core import events
 from xnat_sync.core import lock as record
 from xnat_sync.core.errors import DiskTrouble, Locked
+from xnat_sync.shell import disk
 from xnat_sync.shell.lock import Lock
 from xnat_sync.shell.mirror import Mirror
 
@@ -76,7 +76,7 @@ class Hold:
                 await anyio.to_thread.run_sync(self._lock.beat, time.time())
             except Locked as lost:
                 # A lock that is gone with all else, as with a mount, nobody has taken over.
-                return lost if await anyio.to_thread.run_sync(os.path.lexists, self._lock.path) else None
+                return lost if await anyio.to_thread.run_sync(disk.stat_of, self._lock.path) is not None else None
             except (DiskTrouble, OSError):
                 return None  # The disk is in trouble indeed.
         return None
