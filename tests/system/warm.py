@@ -75,6 +75,22 @@ class Run:
             with suppress(ProcessLookupError):
                 os.kill(self._number, number)
 
+    def stop(self) -> None:
+        """SIGSTOP, and wait until each of its threads stands still: one within a system call ends that first."""
+        self.send(signal.SIGSTOP)
+        deadline = time.monotonic() + 60
+        while not self._stands_still():
+            assert self.code is None, "the command ended before it was stopped"
+            assert time.monotonic() < deadline, "the command does not stop"
+            time.sleep(0.002)
+
+    def _stands_still(self) -> bool:
+        try:
+            stats = [stat.read_text() for stat in Path(f"/proc/{self._number}/task").glob("*/stat")]
+        except OSError:  # a thread has just ended
+            return False
+        return bool(stats) and all(stat.rpartition(") ")[2].startswith("T") for stat in stats)
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.send(signal.SIGKILL)
