@@ -94,7 +94,12 @@ HOMES: dict[str, Callable[[str], bool]] = {
 BETWEEN_SHELLS = {
     ("xnat_sync.shell.net", "xnat_sync.shell.cookies"),
     ("xnat_sync.shell.net", "xnat_sync.shell.login"),
+    ("xnat_sync.shell.disk", "xnat_sync.shell.reach"),
     ("xnat_sync.shell.stage", "xnat_sync.shell.disk"),
+    ("xnat_sync.shell.stage", "xnat_sync.shell.reach"),
+    ("xnat_sync.shell.mirror", "xnat_sync.shell.reach"),
+    ("xnat_sync.shell.zipstore", "xnat_sync.shell.reach"),
+    ("xnat_sync.shell.lock", "xnat_sync.shell.reach"),
     ("xnat_sync.shell.mirror", "xnat_sync.shell.disk"),
     ("xnat_sync.shell.mirror", "xnat_sync.shell.stage"),
     ("xnat_sync.shell.zipstore", "xnat_sync.shell.disk"),

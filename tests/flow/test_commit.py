@@ -213,9 +213,10 @@ async def test_synced_then_renamed_then_synced_then_recorded(
         sync(paths)
         done.extend(("sync", path) for path in paths)
 
-    def noting_rename(source: str, target: str) -> None:
-        rename(source, target)
-        done.append(("rename", target))
+    def noting_rename(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        at = os.readlink(f"/proc/self/fd/{dst_dir_fd}")
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        done.append(("rename", f"{at}/{target}"))
 
     async def noting_append(path: str, text: str) -> None:
         done.append(("record", path))

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil  # asks, when it is imported, what the functions of os can do that are replaced here
 import signal
 import sys
 import threading
@@ -42,16 +43,21 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What to do in one run: watch ``root``, record in the file ``log`` if there is one, and end at ``kill``."""
+    """What to do in one run: watch ``root``, record in the file ``log`` if there is one, and end at ``kill``.
+
+    With a ``swap`` the run does not end there, but this folder becomes a link to a copy of it. In the second folder are
+    then ``link``, to which that leads, ``copy``, which is the same for who wants to compare, and ``aside``, the folder.
+    """
 
     root: str
     log: str = ""
     kill: Point | None = None
+    swap: tuple[str, str] | None = None
 
     def variable(self) -> dict[str, str]:
         """The environment that gives these orders."""
         kill = self.kill and [self.kill.site, self.kill.ordinal, self.kill.when]
-        return {VARIABLE: json.dumps({"root": self.root, "log": self.log, "kill": kill})}
+        return {VARIABLE: json.dumps({"root": self.root, "log": self.log, "kill": kill, "swap": self.swap})}
 
 
 def install(environment: Mapping[str, str]) -> None:
@@ -60,7 +66,7 @@ def install(environment: Mapping[str, str]) -> None:
     kill = Point(*entry["kill"]) if entry["kill"] else None
     root = entry["root"]
     assert root == os.path.realpath(root), f"{root} has another name, by which it would not be known"
-    _Tap(Orders(root, entry["log"], kill)).install()
+    _Tap(Orders(root, entry["log"], kill, entry["swap"])).install()
 
 
 class _Tap:
@@ -69,6 +75,7 @@ class _Tap:
     def __init__(self, orders: Orders) -> None:
         self._root = orders.root
         self._kill = orders.kill
+        self._swap = orders.swap
         self._one_at_a_time = threading.RLock()
         self._seen: Counter[str] = Counter()
         self._log = os.open(orders.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if orders.log else -1
@@ -223,7 +230,17 @@ class _Tap:
             return result
 
     def _end_if(self, site: str, ordinal: int, when: str) -> None:
-        if self._kill == Point(site, ordinal, when):
+        if self._kill != Point(site, ordinal, when):
+            return
+        if self._swap:
+            folder, elsewhere = self._swap
+            if not os.path.isdir(folder):
+                return
+            for name in ("link", "copy"):
+                shutil.copytree(folder, f"{elsewhere}/{name}", symlinks=True)
+            self._os["rename"](folder, f"{elsewhere}/aside")
+            self._os["symlink"](f"{elsewhere}/link", folder)
+        else:
             os.kill(os.getpid(), signal.SIGKILL)
             threading.Event().wait()  # until it is delivered
 

@@ -96,7 +96,8 @@ def test_a_mount_that_comes_meanwhile_ends_the_run(held: Scene, place: str, how:
     landed = state(held) / "staging" / held.unit / held.number("3") / "tree" / "x.dcm"
     assert held.until(lambda: landed.exists() and held.gate.reached.is_set(), run)
     at = held.project / place
-    how(at)
+    with run.stopped():
+        how(at)
     held.gate.opened.set()
     done = run.done()
     held.assert_ended_well(done, 12)

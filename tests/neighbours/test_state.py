@@ -101,7 +101,7 @@ OFTEN = {
     "ledger": ("binary", "deep", "huge numbers", "negative sizes", "other order", "climbing",
                "climbing folders", "a zero in the path", "no text in the path", "no path at all", "very long"),
     "index": ("deep", "climbing folders", "no text in the path"),
-    "form": ("binary", "another version"),
+    "form": ("binary", "another version", "deep object"),
     "lock": ("huge numbers",),
 }  # fmt: skip
 # A lock that says nothing of use may be somebody's, and mirror.json tells what the mirror is: these may be refused.
@@ -132,6 +132,30 @@ def test_damaged_state_harms_nothing(here: Scene, file: str, damage: str) -> Non
     assert again.code == 0, again
     here.assert_whole()
     here.assert_outside_untouched()
+
+
+@pytest.mark.parametrize("damage", DAMAGE if WIDE else ("empty", "deep object", "binary", "lists"))
+def test_a_damaged_summary_is_passed_over(here: Scene, damage: str) -> None:
+    (at,) = (state(here) / "runs").glob("*/summary.json")
+    at.write_bytes(DAMAGE[damage](at.read_bytes()))
+    done = here.run("status", str(here.dest))
+    assert done.code == 0, done
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"files": []}, {"files": {"failed": "x"}}, {"missing": 7}, {"missing": "all"}, {"missing": [[]]}, {"message": 5},
+     {"name": {}}, {"code": []}, {"started": 5}],
+)  # fmt: skip
+def test_a_summary_edited_by_hand_is_no_summary(here: Scene, fields: dict[str, object]) -> None:
+    (at,) = (state(here) / "runs").glob("*/summary.json")
+    told = json.loads(here.run("status", str(here.dest), "--json").out)[0]
+    assert told["last_name"] == "ok"
+    at.write_text(json.dumps(json.loads(at.read_text()) | fields))
+    done = here.run("status", str(here.dest))
+    assert (done.code, done.err) == (0, "")
+    assert "no run yet" in done.out
 
 
 def changed(before: dict[str, str], here: Scene) -> dict[str, str]:

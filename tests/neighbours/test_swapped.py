@@ -46,7 +46,7 @@ def swap(here: Scene, at: Path) -> Path:
     """In the place of a folder there is a link to a copy outside; the folder itself is kept aside."""
     aside, copy = here.home / "aside", here.outside / "copy"
     shutil.copytree(at, copy, symlinks=True)
-    at.rename(aside)  # and at once, before the run makes it anew
+    at.rename(aside)
     at.symlink_to(copy)
     here.guard()
     return aside
@@ -56,7 +56,8 @@ def swap(here: Scene, at: Path) -> Path:
 def test_a_folder_swapped_for_a_link_is_not_written_through(here: tuple[Scene, Run], place: str) -> None:
     scene, run = here
     at = PLACES[place](scene)
-    aside = swap(scene, at)
+    with run.stopped():
+        aside = swap(scene, at)
     scene.gate.opened.set()
     done = run.done()
     scene.assert_ended_well(done, 0, 3, 12)
@@ -70,7 +71,8 @@ def test_a_folder_swapped_for_a_link_is_not_written_through(here: tuple[Scene, R
 
 def test_a_project_that_is_swapped_for_a_link_is_another_folder(here: tuple[Scene, Run]) -> None:
     scene, run = here
-    aside = swap(scene, scene.project)
+    with run.stopped():
+        aside = swap(scene, scene.project)
     scene.gate.opened.set()
     done = run.done()
     assert done.code == 12, done

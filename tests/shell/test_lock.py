@@ -408,12 +408,12 @@ def test_a_lock_that_a_client_does_not_see_is_not_replaced(path: str, monkeypatc
     lock.try_acquire(NOW)
     real = os.open
 
-    def blind(name: str, flags: int, *more: int) -> int:
+    def blind(name: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
         if name == path:
             looks.append(name)
             if len(looks) == 1:
                 raise FileNotFoundError(errno.ENOENT, "cached")
-        return real(name, flags, *more)
+        return real(name, flags, *more, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", blind)
     assert not taken(path)
@@ -422,16 +422,16 @@ def test_a_lock_that_a_client_does_not_see_is_not_replaced(path: str, monkeypatc
 
 
 def test_who_came_too_late_need_not_be_allowed_to_open_the_lock(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(_one: str, other: str) -> None:
-        write(other, DEAD)
+    def lose(*_names: str, **_: object) -> None:
+        write(path, DEAD)
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     real = os.open
 
-    def refuse(name: str, flags: int, *more: int) -> int:
-        if name == path and flags & os.O_RDWR:
+    def refuse(name: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if os.path.basename(name) == "lock" and flags & os.O_RDWR:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return real(name, flags, *more)
+        return real(name, flags, *more, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "link", lose)
     monkeypatch.setattr(os, "open", refuse)
@@ -584,8 +584,8 @@ def test_what_was_done_is_believed_though_the_reply_was_lost(
         write(path, replace(DEAD, released=True))
     real = getattr(os, call)
 
-    def lost(one: str, other: str) -> None:
-        real(one, other)
+    def lost(one: str, other: str, **folders: object) -> None:
+        real(one, other, **folders)
         raise OSError(answer, os.strerror(answer))
 
     monkeypatch.setattr(os, call, lost)
@@ -759,7 +759,7 @@ class Stage:
             if self.caches and name == "listdir":
                 return self.list_cached(actor, real)
             if self.caches and name == "open" and not args[1] & os.O_CREAT:
-                return self.open_cached(actor, real, *args)
+                return self.open_cached(actor, real, *args[:2])
             answer = real(*args, **more)
             if name in ("open", "rename", "link", "unlink"):
                 actor.listed = None

@@ -83,10 +83,11 @@ def test_a_new_file_is_hashed_once_and_written_once(base: list[Counter[str]], lo
     assert cost["md5"] == 1
     assert cost["os.rename"] == 1
     assert cost["os.fsync"] == 1
-    # Once to write it, once to make it durable; a look before its final name, and one for an earlier file there; the
-    # three others look whether a link has come to stand in our own folder.
-    bounds = {"os.open": 2, "os.lstat": 2.2, "os.write": 1.5, "os.stat": 3.1, "os.mkdir": 0.2, "os.unlink": 0}
-    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 137}) == {}
+    # Once to write it, once to make it durable, and three times a folder, in which it is made and from which to which
+    # it is renamed: from their descriptors, since a path may lead through a link by then. A look before its final name,
+    # and one for an earlier file there.
+    bounds = {"os.open": 5.3, "os.lstat": 2.2, "os.write": 1.5, "os.stat": 0.1, "os.mkdir": 0.2, "os.unlink": 0}
+    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 149}) == {}
 
 
 def test_a_megabyte_takes_few_steps_in_threads(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_megabyte_takes_few_steps_in_threads(tmp_path: Path) -> None:
 
 def test_a_new_session_takes_few_requests(base: list[Counter[str]], wider: list[Counter[str]]) -> None:
     # Its resources and its files, its subject's files, and two zips.
-    assert over(per(wider[0], base[0], 3), {"requests": 5, "hops": 100, "calls": 8300, "os.fsync": 50}) == {}
+    assert over(per(wider[0], base[0], 3), {"requests": 5, "hops": 100, "calls": 8500, "os.fsync": 50}) == {}
 
 
 def test_an_unchanged_file_is_looked_at_once(base: list[Counter[str]], longer: list[Counter[str]]) -> None:
@@ -111,9 +112,9 @@ def test_an_unchanged_file_is_looked_at_once(base: list[Counter[str]], longer: l
 
 def test_an_unchanged_session_asks_nothing(base: list[Counter[str]], wider: list[Counter[str]]) -> None:
     cost = per(wider[1], base[1], 3)
-    # It has forty files, which are looked at, and it and its subject have a ledger each, which are read; many sessions
-    # in one step in a thread.
-    assert over(cost, {"requests": 0, "os.open": 2, "os.lstat": 40, "os.fsync": 0, "hops": 0.4, "calls": 395}) == {}
+    # It has forty files, which are looked at, and it and its subject have a ledger each, which are read, and of which
+    # the folder is opened; many sessions in one step in a thread.
+    assert over(cost, {"requests": 0, "os.open": 4, "os.lstat": 40, "os.fsync": 0, "hops": 0.4, "calls": 395}) == {}
 
 
 def test_keeping_zips_costs_no_more_files(tmp_path: Path) -> None:

@@ -114,15 +114,14 @@ def test_who_lost_the_lock_stops_before_it_writes(here: WarmWorld, beat: str) ->
     here.site.rate = 60_000
     first = here.begin_mirror(env={"XNAT_SYNC_TEST_BEAT": beat})
     assert here.until(lambda: here.data_bytes() > 20_000, first)
-    first.stop()
-    an_hour_ago = lock(here).stat().st_mtime - 3600
-    record = json.loads(lock(here).read_text()) | {"host": "asleep"}
-    lock(here).write_text(json.dumps(record).ljust(1023) + "\n")
-    os.utime(lock(here), (an_hour_ago, an_hour_ago))
-    here.site.rate = None
-    second = here.mirror()
-    assert second.code == 0, second
-    first.send(signal.SIGCONT)
+    with first.stopped():
+        an_hour_ago = lock(here).stat().st_mtime - 3600
+        record = json.loads(lock(here).read_text()) | {"host": "asleep"}
+        lock(here).write_text(json.dumps(record).ljust(1023) + "\n")
+        os.utime(lock(here), (an_hour_ago, an_hour_ago))
+        here.site.rate = None
+        second = here.mirror()
+        assert second.code == 0, second
     done = first.done()
     assert done.code == 11, done.err
     assert "was taken over by" in done.err

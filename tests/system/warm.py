@@ -75,8 +75,16 @@ class Run:
             with suppress(ProcessLookupError):
                 os.kill(self._number, number)
 
-    def stop(self) -> None:
-        """SIGSTOP, and wait until each of its threads stands still: one within a system call ends that first."""
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It stands still meanwhile, each of its threads: one within a system call ends that first."""
+        self._stop()
+        try:
+            yield
+        finally:
+            self.send(signal.SIGCONT)
+
+    def _stop(self) -> None:
         self.send(signal.SIGSTOP)
         deadline = time.monotonic() + 60
         while not self._stands_still():

@@ -146,13 +146,18 @@ def _standing(mirror: Mirror) -> dict[str, Any]:
         "last_code": last.get("code"),
         "last_name": last.get("name", "no run yet"),
         "missing": files.get("failed", 0) + files.get("vanished", 0),
-        "why": [last["message"]] * bool(last.get("message")) + last.get("missing", [])[:20],
+        "why": ([last["message"]] if last.get("message") else []) + last.get("missing", [])[:20],
     }
 
 
 def _summary(run: str) -> dict[str, Any]:
+    """What a run said when it ended; nothing if it did not, or if somebody has edited that into something else."""
     try:
         found = json.loads(disk.read_bytes(f"{run}/summary.json"))
-    except ValueError:
+        files, missing = found.get("files", {}), found.get("missing", [])
+        texts = [found.get("message") or "", found.get("name", ""), found.get("started", ""), *missing]
+        numbers = [found.get("code", 0), files.get("failed", 0), files.get("vanished", 0)]
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    whole = all(isinstance(text, str) for text in texts) and all(isinstance(number, int) for number in numbers)
+    return found if whole and isinstance(missing, list) else {}

@@ -223,7 +223,7 @@ class Engine:
         asked = {"layout": self._options.layout.name, "store": self._options.store}
         try:
             found = json.loads(await disk.read_text(self._mirror.form_path) or "null")
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             if not self._options.dry_run:

@@ -1,9 +1,9 @@
 """Files and folders as such: written and hashed in one go, looked at, made durable, appended to, replaced.
 
-With ``stage``, ``mirror``, ``zipstore`` and ``lock``, which build on it, the only module that changes the disk. The
-order is always the same: bytes are staged, verified, made durable, renamed to their final name, and only then recorded.
-Functions here block, but for those of state files; they are called from worker threads, in pieces of about a mebibyte
-or a whole small file. Foreign errors become ``DiskTrouble`` here, once.
+With ``reach``, on which it builds, and with ``stage``, ``mirror``, ``zipstore`` and ``lock``, which build on it, the
+only module that changes the disk. The order is always the same: bytes are staged, verified, made durable, renamed to
+their final name, and only then recorded. Functions here block, but for those of state files; they are called from
+worker threads, in pieces of about a mebibyte or a whole small file. Foreign errors become ``DiskTrouble`` here, once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import anyio.to_thread
 from xnat_sync.core.errors import Conflict, DiskTrouble, ItemError, UsageError
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.model import OnDisk
+
+from . import reach
 
 PIECE = 1 << 20
 # No link is followed, and what turns out to be a pipe does not hold us up.
@@ -60,39 +62,6 @@ def trouble(error: OSError, path: str) -> Exception:
     return DiskTrouble(f"{where}: {error.strerror or error}: check the disk or mount, then run again")
 
 
-# Folders that no link led to when they were last walked to, and what they were then: device and inode.
-_walked: dict[str, tuple[int, int]] = {}
-_MOST_WALKED = 256
-
-
-def must_be_ours(path: str) -> None:
-    """Make sure that no link stands on the way to ``path`` from ``.xnat-sync``, our own folder, down.
-
-    Raises ``DiskTrouble``. What the last name stands for is not looked at, and nothing above our folder.
-    """
-    above, ours, below = path.partition(f"/{STATE}/")
-    if not ours:
-        return
-    last, folder = os.path.dirname(path), f"{above}/{STATE}"
-    try:
-        # Were a link on the way now, it would lead to another folder; or to this one, which is as good.
-        known = _walked.get(last)
-        if known is not None and known == identity(last):
-            return
-        for name in below.split("/"):
-            found = os.lstat(folder)
-            if stat.S_ISLNK(found.st_mode):
-                raise trouble(OSError(errno.ELOOP, "", folder), folder)
-            folder = f"{folder}/{name}"
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise trouble(error, path) from error
-    if len(_walked) >= _MOST_WALKED:
-        _walked.clear()
-    _walked[last] = found.st_dev, found.st_ino
-
-
 def open_own(path: str, flags: int) -> int:
     """A descriptor of a file of ours, made if ``flags`` say so; an opener for ``open``.
 
@@ -100,9 +69,8 @@ def open_own(path: str, flags: int) -> int:
     a snapshot made of hard links gives it, is first parted from these, which stay as they are. Raises ``OSError`` or
     ``DiskTrouble``.
     """
-    must_be_ours(path)
     while True:
-        fd = os.open(path, flags & ~os.O_TRUNC | _CAREFUL, 0o666)
+        fd = reach.open_file(path, flags & ~os.O_TRUNC | _CAREFUL)
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
@@ -116,7 +84,7 @@ def open_own(path: str, flags: int) -> int:
             if fd >= 0:
                 os.close(fd)
         if flags & os.O_TRUNC:
-            os.unlink(path)
+            reach.unlink(path)
         else:
             _part(path)
 
@@ -124,9 +92,14 @@ def open_own(path: str, flags: int) -> int:
 def _part(path: str) -> None:
     alone = f"{path}.own"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(alone)
-    shutil.copyfile(path, alone, follow_symlinks=False)
-    os.rename(alone, path)
+        reach.unlink(alone)
+    with open(path, "rb", opener=_open_shared) as shared, open(alone, "wb", opener=open_own) as own:
+        shutil.copyfileobj(shared, own, PIECE)
+    reach.rename(alone, path)
+
+
+def _open_shared(path: str, _flags: int) -> int:
+    return reach.open_file(path, _READ)
 
 
 class Writer:
@@ -178,8 +151,7 @@ class Writer:
         """Close and remove the file."""
         self.close()
         with contextlib.suppress(OSError, DiskTrouble):
-            must_be_ours(self.path)
-            os.unlink(self.path)
+            reach.unlink(self.path)
 
 
 def stat_of(path: str) -> OnDisk | None:
@@ -232,8 +204,7 @@ def hash_of(path: str) -> tuple[OnDisk, str] | None:
 def remove(path: str) -> None:
     """Remove a file of ours, if it is there."""
     with translated(path), contextlib.suppress(FileNotFoundError):
-        must_be_ours(path)
-        os.unlink(path)
+        reach.unlink(path)
 
 
 def read_bytes(path: str) -> bytes:
@@ -320,24 +291,47 @@ def make_folder(path: str, below: str) -> None:
 
     Raises ``Conflict`` if something that is no folder stands in the way, be it a link to one; ``below`` may be a link.
     """
-    if path != below:
-        make_folder(os.path.dirname(path), below)
+    root = reach.project_of(path) or below
     with translated(path):
-        if not os.path.lexists(path):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path)
-                sync_paths([os.path.dirname(path)])
-                return
-        if not stat.S_ISDIR(os.stat(path, follow_symlinks=path == below).st_mode):
-            raise Conflict(f"{path} is in the way: a folder must stand there")
+        if _is_folder(path, root):
+            return
+        if path != below:
+            make_folder(os.path.dirname(path), below)
+        try:
+            reach.mkdir(path, root)
+        except FileExistsError:  # made by another, just now
+            if not _is_folder(path, root):
+                raise
+        else:
+            sync_paths([os.path.dirname(path)])
+
+
+def _is_folder(path: str, root: str) -> bool:
+    try:
+        os.close(reach.open_folder(path, root))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise Conflict(f"{error.filename} is in the way: a folder must stand there") from None
+    return True
 
 
 def make_own_folder(path: str) -> None:
     """Make a folder within our own, and what lacks above it. Raises ``DiskTrouble`` if a link stands in the way."""
+    root = reach.project_of(f"{path}/") or path
     with translated(path):
-        must_be_ours(f"{path}/")
-        os.makedirs(path, exist_ok=True)
-        must_be_ours(f"{path}/")
+        try:
+            os.close(reach.open_folder(path, root))
+        except FileNotFoundError:
+            if not os.path.isdir(root):
+                os.makedirs(root, exist_ok=True)
+            if (above := os.path.dirname(path)) != root:
+                make_own_folder(above)
+            with contextlib.suppress(FileExistsError):
+                reach.mkdir(path, root)
+            os.close(reach.open_folder(path, root))
 
 
 def must_be_beneath(path: str, below: str) -> None:
@@ -345,11 +339,15 @@ def must_be_beneath(path: str, below: str) -> None:
 
     What the last name stands for is not looked at.
     """
-    folder = os.path.dirname(path)
-    while folder.startswith(f"{below}/"):
-        if os.path.islink(folder):
-            raise Conflict(f"{folder} is a link, and what lies behind it is not ours: it is kept as it is")
-        folder = os.path.dirname(folder)
+    with translated(path), contextlib.suppress(FileNotFoundError):
+        try:
+            reach.check(path, below)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise Conflict(
+                f"{error.filename} is a link, and what lies behind it is not ours: it is kept as it is"
+            ) from None
 
 
 async def read_text(path: str) -> str:
@@ -392,5 +390,5 @@ async def replace_text(path: str, text: str) -> None:
             await file.write(text.encode("utf-8"))
             await file.flush()
             await anyio.to_thread.run_sync(os.fsync, file.fileno())
-        await anyio.to_thread.run_sync(os.replace, fresh, path)
+        await anyio.to_thread.run_sync(reach.rename, fresh, path)
         await anyio.to_thread.run_sync(sync_paths, [os.path.dirname(path)])

@@ -49,7 +49,7 @@ from xnat_sync.core import lock as core
 from xnat_sync.core.errors import DiskTrouble, Locked
 from xnat_sync.core.lock import Holder, Rival, Standing
 
-from . import disk
+from . import disk, reach
 
 _NOFOLLOW = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0)  # what turns out to be a pipe does not hold us up
@@ -134,14 +134,14 @@ class Lock:
     def _put(self, candidate: str, *, free: bool) -> None:
         if free:
             try:
-                os.link(candidate, self.path)
+                reach.link(candidate, self.path)
                 return
             except FileExistsError:
                 return
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
-        os.rename(candidate, self.path)
+        reach.rename(candidate, self.path)
 
     def _look(self, me: Holder, clock: int) -> tuple[bool, Rival | None]:
         """Whether no lock is there, and else who holds it, None if it is stale. ``clock`` is the file system's."""
@@ -184,7 +184,7 @@ class Lock:
         for name in os.listdir(self._folder):
             if self._candidates.fullmatch(name):
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                    os.unlink(f"{self._folder}/{name}")
+                    reach.unlink(f"{self._folder}/{name}")
         self._touch_folder()
 
     def _touch_folder(self) -> None:
@@ -211,7 +211,7 @@ class Lock:
         """The lock, opened for writing; None if it is another's: that is never to be written."""
         fd = -1
         try:
-            fd = os.open(self.path, os.O_RDWR | _NOFOLLOW)
+            fd = reach.open_file(self.path, os.O_RDWR | _NOFOLLOW)
             if _is_ours(os.pread(fd, core.SIZE + 1, 0), me):
                 ours, fd = fd, -1
                 return ours

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from dataclasses import dataclass
 
 from xnat_sync.core import names
@@ -17,12 +16,12 @@ from xnat_sync.core.errors import Conflict, DiskTrouble
 from xnat_sync.core.layout import STATE
 from xnat_sync.core.model import OnDisk
 
+from . import reach
 from .disk import (
     Writer,
     make_folder,
     make_own_folder,
     must_be_beneath,
-    must_be_ours,
     stat_of,
     sync_paths,
     translated,
@@ -62,9 +61,8 @@ class Mirror:
         """Give a durable staged file its final name, in place of what stands there; its stat."""
         target = self.path(at)
         make_folder(os.path.dirname(target), self.root)
-        must_be_beneath(path, self.root)
         with translated(target):
-            os.rename(path, target)
+            reach.rename(path, target, self.root)
         sync_paths([os.path.dirname(target)])
         stat = stat_of(target)
         if stat is None:
@@ -82,9 +80,7 @@ class Mirror:
 
     def clear_staging(self, unit: str) -> None:
         """Remove all that is staged of a unit."""
-        path = f"{self.state}/staging/{names.safe(unit)}"
-        must_be_ours(path)
-        shutil.rmtree(path, ignore_errors=True)
+        reach.rmtree(f"{self.state}/staging/{names.safe(unit)}")
 
     def prepare(self) -> None:
         """Make the folders. Raises ``DiskTrouble`` if DEST cannot be written."""
@@ -107,7 +103,7 @@ class Mirror:
         if os.path.isdir(source) and not os.path.lexists(target):
             with translated(source):
                 make_own_folder(os.path.dirname(target))
-                os.rename(source, target)
+                reach.rename(source, target, self.root)
             sync_paths([f"{self.state}/staging", os.path.dirname(target), os.path.dirname(source)])
             self.prune(os.path.dirname(source))
 
@@ -123,9 +119,8 @@ class Mirror:
             make_folder(os.path.dirname(target), self.root)
         except Conflict:
             return False
-        must_be_ours(source)
         with translated(target):
-            os.rename(source, target)
+            reach.rename(source, target, self.root)
         sync_paths([os.path.dirname(source), os.path.dirname(target)])
         return True
 
@@ -140,9 +135,11 @@ class Mirror:
         """Give a whole resource its final name by one rename; False if something stands there already."""
         target = self.path(folder)
         make_folder(os.path.dirname(target), self.root)
-        must_be_ours(f"{stage.tree}/")
         try:
-            os.rename(stage.tree, target)
+            reach.check(f"{stage.tree}/", self.root)
+            reach.rename(stage.tree, target, self.root)
+            if os.path.islink(target):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), stage.tree)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 return False
@@ -154,15 +151,13 @@ class Mirror:
         """Give one staged file its final name within an existing folder. The caller syncs the folder after."""
         source, target = f"{stage.tree}/{local}", self.path(f"{folder}/{local}")
         make_folder(os.path.dirname(target), self.root)
-        must_be_ours(source)
         with translated(target):
-            os.rename(source, target)
+            reach.rename(source, target, self.root)
 
     @staticmethod
     def trash_path(at: str, trash: str) -> str:
         """A free path in a trash folder for what lay at ``at``, its folders made."""
         target, number = f"{trash}/{at}", 1
-        must_be_ours(target)
         make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(trash)))
         while os.path.lexists(target):
             number += 1
@@ -175,7 +170,7 @@ class Mirror:
         must_be_beneath(source, self.root)
         target = self.trash_path(at, trash)
         with translated(target):
-            os.rename(source, target)
+            reach.rename(source, target, self.root)
         sync_paths([os.path.dirname(source), os.path.dirname(target)])
         self.prune(os.path.dirname(source))
 
@@ -183,9 +178,8 @@ class Mirror:
         """Remove ``folder`` and those above it as far as they are empty, down to the project's own."""
         while folder.startswith(f"{self.root}/"):
             try:
-                must_be_beneath(folder, self.root)
-                os.rmdir(folder)
-            except (OSError, Conflict):
+                reach.rmdir(folder, self.root)
+            except OSError:
                 return
             folder = os.path.dirname(folder)
 
@@ -198,7 +192,7 @@ class Mirror:
             number += 1
             target = f"{source}.changed{number}"
         with translated(source):
-            os.rename(source, target)
+            reach.rename(source, target, self.root)
         sync_paths([os.path.dirname(source)])
 
     def runs(self) -> list[str]:

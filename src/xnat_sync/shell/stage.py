@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 
-from .disk import Writer, hash_of, make_folder, make_own_folder, must_be_ours, sync_paths, translated
+from . import reach
+from .disk import Writer, hash_of, make_folder, make_own_folder, sync_paths, translated
 
 
 def short_name(local: str) -> str:
@@ -30,6 +30,10 @@ class Stage:
     root: str
 
     @property
+    def _project(self) -> str:
+        return reach.project_of(self.root) or self.root
+
+    @property
     def tree(self) -> str:
         """Whole, verified files."""
         return f"{self.root}/tree"
@@ -46,7 +50,7 @@ class Stage:
             make_own_folder(self.parts)
             for name in os.listdir(self.parts):
                 if name.endswith(".member"):
-                    os.unlink(f"{self.parts}/{name}")
+                    reach.unlink(f"{self.parts}/{name}")
 
     def whole(self) -> dict[str, int]:
         """Path in the resource -> size of every whole file."""
@@ -86,37 +90,32 @@ class Stage:
         writer.close(sync=durable)
         target = f"{self.tree}/{local}"
         with translated(target):
-            must_be_ours(writer.path)
-            must_be_ours(target)
             try:
-                os.rename(writer.path, target)
+                reach.rename(writer.path, target)
             except FileNotFoundError:
                 make_own_folder(os.path.dirname(target))
-                os.rename(writer.path, target)
+                reach.rename(writer.path, target)
 
     def take(self, path: str, local: str) -> None:
         """Move a file that stands elsewhere in the mirror among the whole ones; who uses it proves it first."""
         target = f"{self.tree}/{local}"
-        must_be_ours(target)
         make_folder(os.path.dirname(target), os.path.dirname(os.path.dirname(self.root)))
         with translated(target):
-            os.rename(path, target)
+            reach.rename(path, target, self._project)
         sync_paths([os.path.dirname(path), os.path.dirname(target)])
 
     def drop(self, local: str) -> None:
         """Remove a whole file that proved to be of no use, and the folders that held nothing else."""
         path = f"{self.tree}/{local}"
         with translated(path), contextlib.suppress(FileNotFoundError):
-            must_be_ours(path)
-            os.unlink(path)
+            reach.unlink(path)
         with contextlib.suppress(OSError):
             while (path := os.path.dirname(path)) != self.tree:
-                os.rmdir(path)
+                reach.rmdir(path, self._project)
 
     def clear(self) -> None:
         """Remove the staging folder."""
-        must_be_ours(self.root)
-        shutil.rmtree(self.root, ignore_errors=True)
+        reach.rmtree(self.root)
 
     def folders(self) -> list[str]:
         """Every folder of the tree, the deepest first."""

@@ -30,6 +30,7 @@ from xnat_sync.core.model import OnDisk
 from xnat_sync.core.unzip import MemberData, MemberEnd, MemberStart, ZipError
 from xnat_sync.core.zipwrite import Files, Member, Read
 
+from . import reach
 from .disk import PIECE, Writer, open_own, translated
 from .stage import Stage
 
@@ -136,7 +137,7 @@ class ZipStage:
         self._files.prepare()
         with self.lock, translated(self.part):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._second)
+                reach.unlink(self._second)
             self._fd = open_own(self.part, _PART)
             self._whole.clear()
             self._md5.clear()
@@ -206,7 +207,7 @@ class ZipStage:
                 raise ValueError(f"{local} was accepted or dropped already")
             writer.close()
             self._append(writer, local)
-            os.unlink(writer.path)
+            reach.unlink(writer.path)
 
     def drop(self, local: str) -> None:
         """Forget a whole member that proved to be of no use."""
@@ -346,11 +347,11 @@ class ZipStage:
                     _write_at(fd, piece, at)
                     at += len(piece)
             os.fsync(fd)  # the rename is the end of the first one
-            os.rename(self._second, self.part)
+            reach.rename(self._second, self.part)
         except BaseException:
             os.close(fd)
             with contextlib.suppress(OSError):
-                os.unlink(self._second)
+                reach.unlink(self._second)
             raise
         os.close(self.fd)
         self._fd, self._whole = fd, whole
