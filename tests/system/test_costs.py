@@ -86,8 +86,8 @@ def test_a_new_file_is_hashed_once_and_written_once(base: list[Counter[str]], lo
     # Once to write it, once to make it durable, and three times a folder, in which it is made and from which to which
     # it is renamed: from their descriptors, since a path may lead through a link by then. A look before its final name,
     # and one for an earlier file there.
-    bounds = {"os.open": 5.3, "os.lstat": 2.2, "os.write": 1.5, "os.stat": 0.1, "os.mkdir": 0.2, "os.unlink": 0}
-    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 149}) == {}
+    bounds = {"os.open": 5.5, "os.lstat": 2.2, "os.write": 1.5, "os.stat": 0.1, "os.mkdir": 0.2, "os.unlink": 0}
+    assert over(cost, bounds | {"hops": 0.3, "requests": 0, "calls": 155}) == {}
 
 
 def test_a_megabyte_takes_few_steps_in_threads(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_an_unchanged_file_is_looked_at_once(base: list[Counter[str]], longer: l
     cost = per(longer[1], base[1], 120)
     assert cost["os.lstat"] == 1
     bounds = {"md5": 0, "os.open": 0, "os.write": 0, "os.fsync": 0, "os.stat": 0, "hops": 0, "requests": 0}
-    assert over(cost, bounds | {"calls": 3.1}) == {}
+    assert over(cost, bounds | {"calls": 3.5}) == {}
 
 
 def test_an_unchanged_session_asks_nothing(base: list[Counter[str]], wider: list[Counter[str]]) -> None:
     cost = per(wider[1], base[1], 3)
     # It has forty files, which are looked at, and it and its subject have a ledger each, which are read, and of which
     # the folder is opened; many sessions in one step in a thread.
-    assert over(cost, {"requests": 0, "os.open": 4, "os.lstat": 40, "os.fsync": 0, "hops": 0.4, "calls": 395}) == {}
+    assert over(cost, {"requests": 0, "os.open": 4, "os.lstat": 40, "os.fsync": 0, "hops": 0.4, "calls": 420}) == {}
 
 
 def test_keeping_zips_costs_no_more_files(tmp_path: Path) -> None:
