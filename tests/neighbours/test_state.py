@@ -155,7 +155,8 @@ def test_a_summary_edited_by_hand_is_no_summary(here: Scene, fields: dict[str, o
     at.write_text(json.dumps(json.loads(at.read_text()) | fields))
     done = here.run("status", str(here.dest))
     assert (done.code, done.err) == (0, "")
-    assert "no run yet" in done.out
+    assert "none has ended" in done.out
+    assert "None" not in done.out
 
 
 def changed(before: dict[str, str], here: Scene) -> dict[str, str]:

@@ -118,7 +118,7 @@ def status(settings: Settings, dest: str) -> int:
         return int(Exit.OK)
     rows = [
         (s["project"], s["sessions"], s["files"], show.size(s["bytes"]), s["last_good"] or "never",
-         f"{s['last_name']} ({s['last_code']})", s["missing"])
+         s["last_name"] if s["last_code"] is None else f"{s['last_name']} ({s['last_code']})", s["missing"])
         for s in found
     ]  # fmt: skip
     header = ("project", "sessions", "files", "size", "last good run", "last run", "missing")
@@ -144,7 +144,7 @@ def _standing(mirror: Mirror) -> dict[str, Any]:
         "state_bytes": mirror.state_bytes(),
         "last_good": good.get("started"),
         "last_code": last.get("code"),
-        "last_name": last.get("name", "no run yet"),
+        "last_name": last.get("name", "none has ended"),
         "missing": files.get("failed", 0) + files.get("vanished", 0),
         "why": ([last["message"]] if last.get("message") else []) + last.get("missing", [])[:20],
     }

@@ -138,7 +138,7 @@ class Mirror:
         try:
             reach.check(f"{stage.tree}/", self.root)
             reach.rename(stage.tree, target, self.root)
-            if os.path.islink(target):
+            if os.path.islink(target):  # what was renamed is what stands there, and a neighbour may have put it there
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), stage.tree)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
